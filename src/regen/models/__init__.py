@@ -1,0 +1,90 @@
+"""Model families, one module each, imported by name when asked for: touching one family never concerns another.
+
+A family's module defines `Config` (its block of params.yaml) and `Model` (see `regen.models.base`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from regen import params
+from regen.errors import UserError
+from regen.models.base import DataSpec, GenerativeModel
+
+SHARED = ("base", "layers")  # modules that are no family
+
+
+def families() -> list[str]:
+    """Names of all families, from the files of this package."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED)
+
+
+def family(name: str, where: str = "family") -> ModuleType:
+    """Import the module of one family.
+
+    Raises:
+        UserError: there is no such family.
+    """
+    params.known(name, families(), where, "family")
+    return importlib.import_module(f"regen.models.{name}")
+
+
+def config(block: Mapping[str, Any], where: str) -> params.ModelConfig:
+    """Return a model's block of params.yaml as its family's `Config`.
+
+    Raises:
+        UserError: unknown family, unknown keys, wrong types or values out of range, one line each.
+    """
+    if "family" not in block:
+        raise UserError(f"{where}.family: missing (there is: {', '.join(families())})")
+    parsed = params.parse(family(block["family"], f"{where}.family").Config, block, where)
+    assert isinstance(parsed, params.ModelConfig)
+    return parsed
+
+
+def build(config: params.ModelConfig, data: DataSpec) -> GenerativeModel:
+    """Return an untrained model for data of the given kind."""
+    model = family(config.family).Model(config, data)
+    assert isinstance(model, GenerativeModel)
+    return model
+
+
+def save(model: GenerativeModel, folder: Path) -> None:
+    """Write `model.safetensors` and `model.json` (family, params, data), the same bytes for the same model."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    safetensors.torch.save_file(state, folder / "model.safetensors")
+    description = {"config": model.config.model_dump(), "data": model.data.model_dump()}
+    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load(folder: str | Path) -> GenerativeModel:
+    """Load a trained model from its folder, ready to `sample`, `encode`, `decode` or `reconstruct`, on the CPU.
+
+    Example:
+        >>> vae = regen.load("models/punks_vae")
+        >>> images = vae.sample(100, seed=0)  # (100, 3, 64, 64), in [0, 1]
+
+    Raises:
+        UserError: the folder has no model, or its files are cut short or altered.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        state = safetensors.torch.load_file(folder / "model.safetensors")
+        model = build(config(description["config"], f"{folder}/model.json"), DataSpec(**description["data"]))
+        model.load_state_dict(state)
+    except FileNotFoundError as error:
+        raise UserError(f"{error.filename or folder}: no such file; train it with `dvc repro train@{folder.name}`") from None
+    except (ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder}: damaged model ({reason}); restore it with `dvc checkout --force {folder}`") from None
+    return model.eval()

@@ -1,0 +1,82 @@
+"""What a model is: a small `nn.Module` with the capabilities that make sense for it.
+
+Every family has `Config` and `Model`. A model is trained in one of two ways:
+
+* by gradient steps: `loss(batch, player)` (and `players` where several networks play against each other);
+* in closed form: `fit(arrays)`.
+
+and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`, `elbo`, ... Evaluation asks
+`hasattr(model, ...)` and shows what it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from regen.params import Block, ModelConfig, TrainedConfig
+from regen.seeding import generator
+
+
+class DataSpec(Block):
+    """What a model has to know of its data before it sees any: kept in model.json, so that a model loads without its data."""
+
+    dataset: str
+    kind: str
+    shape: tuple[int, ...] = Field(strict=False)  # of one example; (channels, height, width) for images
+    labels: tuple[str, ...] = Field((), strict=False)  # names of the classes or of the binary attributes
+
+
+class GenerativeModel(nn.Module):
+    """Base of all models. `config` is the family's `Config`; parameters and buffers are the whole trained state."""
+
+    def __init__(self, config: ModelConfig, data: DataSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.data = data
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter([*self.parameters(), *self.buffers()]), torch.empty(0)).device
+
+
+class TrainedModel(GenerativeModel):
+    """A model trained by gradient steps."""
+
+    config: TrainedConfig  # type: ignore[assignment]  # narrowed: a family's Config extends it
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Groups of parameters, each minimising its own `loss` in turn at every step. One, except in a GAN."""
+        return {"model": list(self.parameters())}
+
+    def learning_rate(self, player: str) -> float:
+        """Peak learning rate of one player."""
+        return self.config.learning_rate
+
+    def averaged(self) -> nn.Module:
+        """The part whose exponential moving average is evaluated where `config.ema` > 0."""
+        return self
+
+    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss that `player` minimises (a scalar: mean over the batch) and detached figures to log."""
+        raise NotImplementedError
+
+
+def normal(n: int, dim: int, seed: int, device: torch.device) -> Tensor:
+    """Return (n, dim) draws of N(0, I), the same numbers on every device."""
+    return torch.randn(n, dim, generator=generator(seed, "sample")).to(device)
+
+
+def chunks(x: Tensor, size: int = 250) -> Iterator[Tensor]:
+    """Split along the first axis, to bound the memory of an evaluation."""
+    yield from x.split(size)
+
+
+def as_images(x: Any) -> Tensor:
+    """Return uint8 (N, H, W, C) as float (N, C, H, W) in [0, 1], channels_last in memory: a view, then one conversion."""
+    return torch.as_tensor(x).permute(0, 3, 1, 2).float().div_(255)

@@ -1,0 +1,159 @@
+"""params.yaml: typed, frozen blocks. Unknown keys, wrong types and values out of range are refused by name.
+
+The blocks of a data set kind and of a model family are declared beside their code (`Config` in `regen.data.<kind>` and
+in `regen.models.<family>`), so that adding one touches one file. This module holds what they share.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from regen import paths
+from regen.errors import UserError
+
+BlockType = TypeVar("BlockType", bound="Block")
+
+
+class Block(BaseModel):
+    """Frozen, strictly typed block of params.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetConfig(Block):
+    """What every data set has. `kind` names the module `regen.data.<kind>`."""
+
+    kind: str
+    source: str
+    test_fraction: float = Field(0.1, gt=0, lt=1)  # share kept for evaluation only; ignored where the source is already split
+
+
+class ModelConfig(Block):
+    """What every model has. `family` names the module `regen.models.<family>`."""
+
+    dataset: str
+    family: str
+    judge: str = "none"  # model whose features and readings judge the samples; `none` where a likelihood says more
+
+
+class TrainedConfig(ModelConfig):
+    """What every model trained by gradient steps (`regen.training.loop`) has."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt  # over all processes together
+    learning_rate: PositiveFloat  # peak of the schedule
+    schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(0.0, ge=0)  # largest gradient norm; 0 = no clipping
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights
+
+
+class StudyConfig(Block):
+    """A model trained over a grid of values, `vary: {parameter: [values]}`; `seed` is a parameter like any other."""
+
+    model: str
+    vary: dict[str, list[Any]] = Field(min_length=1)
+
+
+class Params(Block):
+    """The top level of params.yaml. `datasets`, `models` and `studies` are checked block by block."""
+
+    seed: NonNegativeInt = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies it, else fp32
+    threads: PositiveInt = 2  # CPU threads of a training; another number rounds differently, so it is no 'all'
+    checkpoint_seconds: float = Field(20.0, ge=0)  # how much training a kill may cost; no effect on any result
+    launcher: str = "python"  # or: accelerate launch --num_processes 4
+    datasets: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 numbers: `1e-4` is a number (PyYAML's 1.1 rules read it as text), as DVC reads it too."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+_Loader.yaml_implicit_resolvers = {  # integers keep precedence over the wider float pattern above
+    first: sorted(rules, key=lambda rule: rule[0].endswith("float")) for first, rules in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+def read(path: Path = paths.PARAMS) -> Params:
+    """Read params.yaml and check its top level.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or has unknown or mistyped top-level keys.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the repository root") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse(Params, content, where=str(path))
+
+
+def parse(block: type[BlockType], content: object, where: str) -> BlockType:
+    """Return `content` as a `block`.
+
+    Raises:
+        UserError: one line for each problem, naming the key, the value and what was expected.
+    """
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where}: expected a block of `key: value`, got {content!r}")
+    try:
+        return block.model_validate(dict(content))
+    except ValidationError as error:
+        raise UserError("\n".join(_line(problem, block, where) for problem in error.errors())) from None
+
+
+def problems(*checks: Callable[[], object]) -> None:
+    """Run every check and raise all their `UserError`s as one, so that a person mends them in one go."""
+    messages = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            messages.append(str(error))
+    if messages:
+        raise UserError("\n".join(messages))
+
+
+def known(name: object, names: list[str], where: str, what: str) -> None:
+    """Refuse a `name` that is not among `names`.
+
+    Raises:
+        UserError: with the nearest known name as a suggestion.
+    """
+    if name not in names:
+        raise UserError(f"{where}: unknown {what} {name!r}{suggestion(str(name), names)}")
+
+
+def suggestion(name: str, names: list[str]) -> str:
+    """Return ` (did you mean x?)` for a near miss, else the list of what there is."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" (there is: {', '.join(sorted(names))})"
+
+
+def _line(problem: Mapping[str, Any], block: type[Block], where: str) -> str:
+    location = [str(part) for part in problem["loc"]]
+    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(location)}"
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown key{suggestion(location[-1], list(block.model_fields))}"
+    if problem["type"] == "missing":
+        return f"{place}: missing"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{place}: expected {message}, got {problem['input']!r}"

@@ -1,0 +1,44 @@
+"""Where every artefact lives, relative to the repository root (the folder of dvc.yaml, where every stage runs)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+METRICS = Path("metrics")
+FIGURES = Path("figures")
+REPORTS = Path("reports")
+STUDIES = Path("studies")
+WORK = Path(".work")  # resumable state: git-ignored, not an out, so DVC never deletes it
+
+
+def root() -> Path:
+    """Return the real repository root: under `dvc exp run --temp` the one that owns the copy, so tracking survives it."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def raw(dataset: str) -> Path:
+    """Downloaded files of one data set, unchanged."""
+    return Path("data/raw") / dataset
+
+
+def prepared(dataset: str) -> Path:
+    """Packed arrays and statistics.json of one data set."""
+    return Path("data/prepared") / dataset
+
+
+def model(key: str) -> Path:
+    """Trained model: model.safetensors, model.json, history.csv, progress/*.png."""
+    return Path("models") / key
+
+
+def metrics(key: str) -> Path:
+    """Figures of one model, each beside its limit and the published value."""
+    return METRICS / f"{key}.json"
+
+
+def figures(key: str) -> Path:
+    """Pictures (*.png) and plotted tables (*.csv) of one model."""
+    return FIGURES / key
