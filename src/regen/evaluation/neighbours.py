@@ -1,0 +1,124 @@
+"""Whose neighbours are the samples? Precision, recall, density and coverage in features; nearest training images; copies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regen.errors import UserError
+from regen.evaluation.values import Measured, features, measured, pixels, same_dimensions
+
+PRECISION_NEIGHBOURS = 3  # k of Kynkaanniemi et al. 2019
+DENSITY_NEIGHBOURS = 5  # k of Naeem et al. 2020
+NEAR_QUANTILE = 0.01  # a sample is a near-copy if it lies nearer to training data than this share of real test images does
+
+
+def manifold_measures(samples: Tensor, real: Tensor, chunk: int = 1000) -> dict[str, float]:
+    """Return precision, recall, density and coverage of `samples` (n, d) against `real` (m, d) features.
+
+    B_k(x) is the ball around x that reaches its k-th nearest neighbour in x's own set.
+
+    * precision: share of samples inside some real B_3; recall: share of real examples inside some sample's B_3
+      (Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 1 to 3).
+    * density: mean over samples of the number of real B_5 that hold it, / 5 (1 for real data; more where samples crowd);
+      coverage: share of real B_5 that hold a sample (Naeem et al. 2020, arXiv 2002.09797, eq. 3 and 5).
+
+    Raises:
+        UserError: fewer than 6 examples, values that are not finite, or different dimensions.
+    """
+    samples = features(samples, "samples", at_least=DENSITY_NEIGHBOURS + 1)
+    real = features(real, "reference", at_least=DENSITY_NEIGHBOURS + 1)
+    same_dimensions(samples=samples, reference=real)
+    (sample_radius,) = _radii(samples, [PRECISION_NEIGHBOURS], chunk)
+    real_radius, density_radius = _radii(real, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS], chunk)
+    precise, crowd = 0, 0
+    recalled = torch.zeros(len(real), dtype=torch.bool)
+    covered = torch.zeros(len(real), dtype=torch.bool)
+    for part, radius in zip(torch.split(samples, chunk), torch.split(sample_radius, chunk), strict=True):
+        distance = _distances(part, real)  # (chunk, m)
+        # Closed balls for precision and recall, open ones for density and coverage, as their authors' programs have them:
+        # a set against itself then has a density of exactly 1.
+        precise += int((distance <= real_radius).any(1).sum())
+        recalled |= (distance <= radius[:, None]).any(0)
+        held = distance < density_radius
+        crowd += int(held.sum())
+        covered |= held.any(0)
+    return {
+        "precision": precise / len(samples),
+        "recall": recalled.double().mean().item(),
+        "density": crowd / (DENSITY_NEIGHBOURS * len(samples)),
+        "coverage": covered.double().mean().item(),
+    }
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    # Differences, not |x|^2 + |y|^2 - 2xy: equal examples then have a distance of exactly 0.
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _radii(x: Tensor, neighbours: list[int], chunk: int) -> list[Tensor]:
+    """Return the distance of each of x to its k-th nearest other, for each k."""
+    nearest = [_distances(part, x).topk(max(neighbours) + 1, largest=False).values for part in torch.split(x, chunk)]
+    return [torch.cat(nearest)[:, k] for k in neighbours]  # column 0 is x itself
+
+
+def nearest(queries: Tensor, references: Tensor, k: int = 1, chunk: int = 1000) -> tuple[Tensor, Tensor]:
+    """Return the k nearest of `references` (m, ...) to each of `queries` (n, ...): distances and indices, (n, k), nearest first.
+
+    The distance is the root mean square difference a dimension: for images in [0, 1], or uint8, the RMS pixel difference in
+    [0, 1]. Equal distances come in the order of the references. A float32 matmul makes a short list, whose distances are then
+    taken exactly, so a copy has distance 0.
+
+    Raises:
+        UserError: fewer references than k, or different shapes.
+    """
+    same_dimensions(queries=queries, references=references)
+    references = references.to(queries.device)
+    if len(references) < k:
+        raise UserError(f"references: {len(references)} examples have no {k} nearest; ask for fewer neighbours")
+    listed = min(k + 4, len(references))  # spare places: the matmul's rounding may swap close ones
+    x = pixels(queries).flatten(1)  # (n, d)
+    centre = x.mean(0)  # distances do not change, rounding errors shrink
+    x = x - centre
+    best = torch.full((len(x), listed), torch.inf, device=x.device)
+    index = torch.zeros((len(x), listed), dtype=torch.long, device=x.device)
+    for start in range(0, len(references), chunk):
+        y = pixels(references[start : start + chunk]).flatten(1) - centre
+        squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)  # less |x|^2, which changes no order
+        values, places = torch.cat([best, squared], 1).topk(listed, largest=False)
+        candidates = torch.cat([index, torch.arange(start, start + len(y), device=x.device).expand(len(x), -1)], 1)
+        best, index = values, candidates.gather(1, places)
+    index = index.sort(1).values  # the stable sort below then leaves equal distances in the order of the references
+    exact = torch.cat([_rms(queries[rows], references, index[rows]) for rows in torch.split(torch.arange(len(x)), 100)])
+    order = exact.sort(dim=1, stable=True).indices[:, :k]
+    return exact.gather(1, order), index.gather(1, order)
+
+
+def _rms(queries: Tensor, references: Tensor, index: Tensor) -> Tensor:
+    """Return the exact RMS difference of queries (n, ...) to references[index] (n, k)."""
+    x = pixels(queries).flatten(1)[:, None]  # (n, 1, d)
+    y = pixels(references[index.flatten()]).flatten(1).view(*index.shape, -1)  # (n, k, d)
+    return (x - y).square_().mean(2).sqrt_()
+
+
+def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
+    """Are samples nearer to the training data than new real data is? Takes images (n, C, H, W), all of one shape.
+
+    * near_copies: share of samples whose nearest training image is nearer than it is for 1 % of real test images. No threshold
+      in grey levels suits every data set; the test images' own distances do. The limit is the share among test images.
+    * copying: P(d(sample, train) < d(test, train)) + P(equal) / 2, over all pairs: 0.5 where samples are as new as test
+      images are, 1 where the model repeats its training data, 0 where samples are far from any (Meehan et al. 2020,
+      arXiv 2004.05675).
+    """
+    of_samples, of_test = nearest(samples, train)[0][:, 0].cpu(), nearest(test, train)[0][:, 0].cpu()
+    threshold = of_test.quantile(NEAR_QUANTILE)
+    order = of_test.sort().values
+    nearer = len(order) - torch.searchsorted(order, of_samples, right=True)
+    at_most = len(order) - torch.searchsorted(order, of_samples)
+    copying = (nearer + at_most).double().mean().item() / (2 * len(order))
+    share, limit = (x.le(threshold).double().mean().item() for x in (of_samples, of_test))
+    return {
+        "copying": measured(copying, limit=0.5),
+        "near_copies": measured(share, limit=limit),
+        "nearest_distance": measured(of_samples.median().item(), limit=of_test.median().item()),
+    }
