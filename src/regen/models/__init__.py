@@ -58,11 +58,11 @@ def build(config: params.ModelConfig, data: DataSpec) -> GenerativeModel:
     return model
 
 
-def save(model: GenerativeModel, folder: Path) -> None:
-    """Write `model.safetensors` and `model.json` (family, params, data), the same bytes for the same model."""
+def save(model: GenerativeModel, folder: Path, signature: str = "") -> None:
+    """Write `model.safetensors` and `model.json` (params, data, signature of the training), the same bytes for the same model."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     safetensors.torch.save_file(state, folder / "model.safetensors")
-    description = {"config": model.config.model_dump(), "data": model.data.model_dump()}
+    description = {"config": model.config.model_dump(), "data": model.data.model_dump(), "signature": signature}
     (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,6 +29,11 @@ class DataSpec(Block):
     kind: str
     shape: tuple[int, ...] = Field(strict=False)  # of one example; (channels, height, width) for images
     labels: tuple[str, ...] = Field((), strict=False)  # names of the classes or of the binary attributes
+
+    @classmethod
+    def of(cls, dataset: str, statistics: Mapping[str, Any]) -> DataSpec:
+        """Return the spec of a prepared data set from its statistics.json."""
+        return cls(dataset=dataset, kind=statistics["kind"], shape=statistics["shape"], labels=statistics.get("labels", ()))
 
 
 class GenerativeModel(nn.Module):
@@ -50,9 +55,9 @@ class TrainedModel(GenerativeModel):
 
     config: TrainedConfig  # type: ignore[assignment]  # narrowed: a family's Config extends it
 
-    def players(self) -> dict[str, list[nn.Parameter]]:
-        """Groups of parameters, each minimising its own `loss` in turn at every step. One, except in a GAN."""
-        return {"model": list(self.parameters())}
+    def players(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Named groups of parameters, each minimising its own `loss` in turn at every step. One, except in a GAN."""
+        return {"player": dict(self.named_parameters())}
 
     def learning_rate(self, player: str) -> float:
         """Peak learning rate of one player."""

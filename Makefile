@@ -1,0 +1,67 @@
+# regen: `make repro` sets everything up and runs the whole pipeline; `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+
+READY := $(VENV)/.ready
+overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
+
+.PHONY: help setup repro smoke full studies test lint ui report push pull mlflow-sync bench lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## a .venv with the pinned, hash-checked packages
+
+$(READY): requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; run: make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	$(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock
+	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+repro: setup  ## download, prepare, train, evaluate, report: only what is not current
+	dvc repro
+	@echo "report: $(CURDIR)/reports/index.html"
+
+smoke: setup  ## the same path, tiny, in a copy of the repository (.work/smoke)
+	python -m tests.smoke .work/smoke
+	@echo "report: $(CURDIR)/.work/smoke/reports/index.html"
+
+full: setup  ## the long trainings (presets/full); best on a GPU
+	dvc exp run --name full $(call overrides,full)
+
+test: setup  ## lint, types, unit, golden, pipeline and chaos tests
+	$(MAKE) --no-print-directory lint
+	pytest tests
+
+lint: setup  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+ui: setup  ## the MLflow UI on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+
+report: setup  ## only the report, and open it
+	dvc repro --single-item report
+	@python -m webbrowser "file://$(CURDIR)/reports/index.html" > /dev/null || true
+
+push: setup  ## share data, models and the run-cache: nothing is trained twice in a team
+	dvc push --run-cache
+
+pull: setup  ## fetch what others have run; then `dvc repro` reruns only what is new
+	dvc pull --run-cache --allow-missing
+
+mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
+	python -m regen.tracking sync
+
+bench: setup  ## speed, side by side with others' implementations
+	python benchmarks/run.py
+
+lock:  ## resolve the packages anew (after a change of pyproject.toml)
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --no-header pyproject.toml -o requirements.lock

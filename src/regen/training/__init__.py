@@ -1,0 +1,1 @@
+"""Training by gradient steps: the loop, its checkpoints, and the devices it runs on."""

@@ -1,0 +1,165 @@
+"""The training loop, for every model that is trained by gradient steps.
+
+All randomness of step n comes from (seed, n), so the state of a training is its weights, its optimisers and n. Kill it
+at any moment and start it again: it goes on from its last checkpoint to the same bytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from regen.errors import UserError
+from regen.models.base import TrainedModel
+from regen.params import TrainedConfig
+from regen.seeding import derive_seed
+from regen.training import checkpoint
+from regen.training.adam import Adam
+from regen.training.batches import Batches
+from regen.training.devices import Devices
+from regen.training.records import write_history, write_preview
+
+
+def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str, seed: int, folder: Path,
+          checkpoint_seconds: float = 20.0) -> TrainedModel:  # fmt: skip
+    """Train `model` for `config.epochs` and return it with the weights that are to be evaluated.
+
+    Args:
+        model: to train; moved to the device.
+        batches: the batch of any step.
+        devices: where to compute, in which precision, with which other processes.
+        name: of the model, for messages.
+        seed: of every draw.
+        folder: work folder: the checkpoint to resume from, history.csv, progress/*.png.
+        checkpoint_seconds: how much work a kill may cost at the most.
+
+    Raises:
+        UserError: a loss is not finite. The last good checkpoint stays in `folder`.
+    """
+    config = model.config
+    model.to(devices.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    players = model.players()
+    optimizers = {player: _optimizer(config, parameters) for player, parameters in players.items()}
+    average = copy.deepcopy(model.averaged()).eval() if config.ema else None
+
+    # Resume, or begin.
+    step, history = 0, list[dict[str, float]]()
+    sums: dict[str, Tensor] = {}  # of the figures since the epoch began, on the device
+    if (saved_state := checkpoint.load(folder)) is not None:
+        tensors, state = saved_state
+        step, history = state["step"], state["history"]
+        parts = checkpoint.parts(tensors)
+        model.load_state_dict(parts["model"])
+        if average is not None:
+            average.load_state_dict(parts["average"])
+        for player, optimizer in optimizers.items():
+            optimizer.load(parts[player])
+        sums = {figure: value.to(devices.device) for figure, value in parts.get("sums", {}).items()}
+        print(f"{name}: resumes at step {step}", file=sys.stderr)
+    first_bad = torch.full((), -1, device=devices.device)  # first step whose loss was not finite: asked for now and then
+    saved = started = time.monotonic()
+    total, first = config.epochs * batches.per_epoch, step
+    progress = tqdm(total=total, initial=step, desc=name, unit="step", disable=None if devices.main else True, dynamic_ncols=True)
+
+    while step < total:
+        torch.manual_seed(derive_seed(seed, "step", step, devices.rank))
+        batch = batches(step)
+        for player, parameters in players.items():
+            with devices.autocast():
+                loss, figures = model.loss(batch, player)
+            optimizer = optimizers[player]
+            optimizer.zero_grad()
+            loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
+            devices.average_gradients(parameters.values())
+            if config.gradient_clip:
+                nn.utils.clip_grad_norm_(parameters.values(), config.gradient_clip)
+            optimizer.step(model.learning_rate(player) * scheduled(config.schedule, step / total))
+            first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), step, first_bad)
+            for figure, value in figures.items():
+                sums[figure] = sums.get(figure, 0) + value
+        step += 1
+        if average is not None:
+            _update_average(average, model.averaged(), min(config.ema, step / (step + 9)))  # shorter memory at the start
+        progress.update()
+
+        # At the end of an epoch: a line of history, pictures. Now and then: a checkpoint.
+        epoch, position = divmod(step, batches.per_epoch)
+        due = step == total or time.monotonic() - saved > checkpoint_seconds
+        if (due or position == 0) and int(first_bad) >= 0:
+            raise UserError(
+                f"{name}: the loss is not finite at step {int(first_bad)}; the last good state is kept; "
+                f"lower models.{name}.learning_rate (now {config.learning_rate}) or set gradient_clip"
+            )
+        if position == 0:
+            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in sums.items()}
+            history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
+            sums = {}
+            if devices.main:
+                write_history(folder, history)
+                if epoch in (1, (config.epochs + 1) // 2, config.epochs):
+                    write_preview(_result(model, average), batches(0), folder, epoch)
+                _report(progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step))
+        if due and devices.main:
+            parts = {"model": model.state_dict(), "sums": sums, **{player: opt.state for player, opt in optimizers.items()}}
+            if average is not None:
+                parts["average"] = average.state_dict()
+            _save(folder, step, history, parts)
+            saved = time.monotonic()
+    progress.close()
+    return _result(model, average)
+
+
+def scheduled(schedule: str, t: float) -> float:
+    """Return the share of the peak learning rate at time t in [0, 1) of the training.
+
+    `cosine`: (1 + cos(pi t)) / 2. `one_cycle`: rises over the first 0.3, then a cosine (Smith and Topin 2019).
+    `linear_tail`: constant, then linearly to 0 over the last half.
+    """
+    if schedule == "cosine":
+        return (1 + math.cos(math.pi * t)) / 2
+    if schedule == "one_cycle":
+        rise = 0.3
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * t / rise)) / 2 if t < rise else (1 + math.cos(math.pi * (t - rise) / (1 - rise))) / 2
+    if schedule == "linear_tail":
+        return min(1.0, 2 * (1 - t))
+    return 1.0
+
+
+def _optimizer(config: TrainedConfig, parameters: dict[str, nn.Parameter]) -> Adam:
+    return Adam(parameters, config.betas, config.weight_decay, decoupled=config.optimizer == "adamw")
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, module: nn.Module, decay: float) -> None:
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
+    for old, new in zip(average.buffers(), module.buffers(), strict=True):
+        old.copy_(new)
+
+
+def _result(model: TrainedModel, average: nn.Module | None) -> TrainedModel:
+    """Return a copy of the model that holds the averaged weights, in evaluation mode."""
+    result = copy.deepcopy(model)
+    if average is not None:
+        result.averaged().load_state_dict(average.state_dict())
+    return result.eval()
+
+
+def _save(folder: Path, step: int, history: list[dict[str, float]], parts: dict[str, dict[str, Tensor]]) -> None:
+    tensors = {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
+    checkpoint.save(folder, tensors, {"step": step, "history": history})
+
+
+def _report(progress: "tqdm[None]", name: str, epoch: int, epochs: int, means: dict[str, float], left: float) -> None:
+    figures = {figure: f"{value:.4g}" for figure, value in means.items()}
+    if progress.disable:  # no terminal: a line an epoch
+        text = " ".join(f"{figure} {value}" for figure, value in figures.items())
+        print(f"{name}: epoch {epoch}/{epochs}  {text}  {tqdm.format_interval(left)} left", flush=True)
+    else:
+        progress.set_postfix(figures)

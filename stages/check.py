@@ -1,0 +1,38 @@
+"""Check the whole of params.yaml before any work, and write the stand-in for 'no judge'.
+
+Its out never changes, so it makes nothing else rerun.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from regen import data, models, params
+from regen.errors import reported
+
+
+def main() -> None:
+    """Refuse a wrong params.yaml with all its mistakes at once."""
+    given = params.read()
+    checks = [lambda k=key, b=block: data.config(b, f"params.yaml: datasets.{k}") for key, block in given.datasets.items()]
+    checks += [lambda k=key, b=block: check_model(given, k, b) for key, block in given.models.items()]
+    params.problems(*checks)
+    folder = Path("models")
+    folder.mkdir(exist_ok=True)
+    (folder / "none").write_text("no judge\n", encoding="utf-8")
+
+
+def check_model(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one model's block and the names that it refers to."""
+    where = f"params.yaml: models.{key}"
+    parsed: list[params.ModelConfig] = []
+    params.problems(
+        lambda: parsed.append(models.config(block, where)),
+        lambda: params.known(block.get("dataset"), list(given.datasets), f"{where}.dataset", "data set"),
+        lambda: params.known(block.get("judge", "none"), ["none", *given.models], f"{where}.judge", "model"),
+    )
+
+
+if __name__ == "__main__":
+    with reported():
+        main()

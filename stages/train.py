@@ -1,0 +1,76 @@
+"""Train one model of params.yaml: data/prepared/<dataset> -> models/<key>. A killed training resumes when run again."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+from pathlib import Path
+
+import torch
+
+from regen import models, params, paths
+from regen.data import arrays
+from regen.errors import reported
+from regen.models.base import DataSpec, TrainedModel
+from regen.seeding import derive_seed
+from regen.tracking import launch
+from regen.training import checkpoint
+from regen.training.batches import ArrayBatches
+from regen.training.devices import Devices
+from regen.training.loop import train
+
+
+def main() -> None:
+    """Read params, train or fit, write the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("key", help="a key of models: in params.yaml")
+    key = parser.parse_args().key
+    given = params.read()
+    params.known(key, list(given.models), "params.yaml: models", "model")
+    config = models.config(given.models[key], f"params.yaml: models.{key}")
+    folder = paths.prepared(config.dataset)
+    statistics = arrays.statistics(folder)
+    devices = Devices(given.precision, given.threads)
+    torch.manual_seed(derive_seed(given.seed, "weights"))
+    model = models.build(config, DataSpec.of(config.dataset, statistics))
+    signature = checkpoint.signature(
+        params=config.model_dump(), seed=given.seed, precision=given.precision, threads=given.threads,
+        data=statistics["sha256"], device=devices.kind, processes=devices.world_size,
+    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        work = checkpoint.folder(key, signature)
+        if devices.main:
+            stack.enter_context(checkpoint.held(work, key))
+            stack.enter_context(launch.mirrored(key, signature, config.model_dump(), config.dataset, devices.kind))
+        devices.barrier()  # the others read the checkpoint that the first one holds
+        data = arrays.load(folder, "train")
+        if isinstance(model, TrainedModel):
+            batches = ArrayBatches(data, model.config.batch_size, given.seed, devices, key)
+            model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
+                          checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
+        else:
+            model.fit(data)
+        if devices.main:
+            models.save(model, work, signature)
+            publish(work, paths.model(key))
+    devices.close()
+
+
+def publish(work: Path, folder: Path) -> None:
+    """Move what is worth keeping from the work folder to the model's: all of it or nothing."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name in ("model.safetensors", "model.json", "history.csv", "progress"):
+        if (work / name).is_dir():
+            shutil.copytree(work / name, partial / name)
+        elif (work / name).exists():
+            shutil.copy2(work / name, partial / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+if __name__ == "__main__":
+    with reported():
+        main()
