@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from regen.errors import UserError
-from regen.evaluation.values import Measured, features, measured, pixels, same_dimensions
+from regen.evaluation.equal_pixels import equal_pixels
+from regen.evaluation.values import Measured, features, images, measured, pixels, same_dimensions
 
 PRECISION_NEIGHBOURS = 3  # k of Kynkaanniemi et al. 2019
 DENSITY_NEIGHBOURS = 5  # k of Naeem et al. 2020
+COPY_DISTANCE = 0.5 / 255  # RMS; nearer images are the same in 8 bits
 NEAR_QUANTILE = 0.01  # a sample is a near-copy if it lies nearer to training data than this share of real test images does
 
 
@@ -73,52 +75,72 @@ def nearest(queries: Tensor, references: Tensor, k: int = 1, chunk: int = 1000) 
         UserError: fewer references than k, or different shapes.
     """
     same_dimensions(queries=queries, references=references)
-    references = references.to(queries.device)
     if len(references) < k:
         raise UserError(f"references: {len(references)} examples have no {k} nearest; ask for fewer neighbours")
-    listed = min(k + 4, len(references))  # spare places: the matmul's rounding may swap close ones
-    x = pixels(queries).flatten(1)  # (n, d)
-    centre = x.mean(0)  # distances do not change, rounding errors shrink
-    x = x - centre
-    best = torch.full((len(x), listed), torch.inf, device=x.device)
-    index = torch.zeros((len(x), listed), dtype=torch.long, device=x.device)
-    for start in range(0, len(references), chunk):
-        y = pixels(references[start : start + chunk]).flatten(1) - centre
-        squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)  # less |x|^2, which changes no order
-        values, places = torch.cat([best, squared], 1).topk(listed, largest=False)
-        candidates = torch.cat([index, torch.arange(start, start + len(y), device=x.device).expand(len(x), -1)], 1)
-        best, index = values, candidates.gather(1, places)
+    queries, references = queries.flatten(1), references.to(queries.device).flatten(1)
+    index = _short_list(pixels(queries), references, min(k + 4, len(references)), chunk)  # more than k: rounding swaps close ones
     index = index.sort(1).values  # the stable sort below then leaves equal distances in the order of the references
-    exact = torch.cat([_rms(queries[rows], references, index[rows]) for rows in torch.split(torch.arange(len(x)), 100)])
+    exact = torch.cat([_rms(queries[rows], references, index[rows]) for rows in torch.split(torch.arange(len(queries)), 10)])
     order = exact.sort(dim=1, stable=True).indices[:, :k]
     return exact.gather(1, order), index.gather(1, order)
 
 
+def _short_list(x: Tensor, references: Tensor, length: int, chunk: int) -> Tensor:
+    """Return the indices, (n, length), of the nearest references to x (n, d) up to float32's rounding."""
+    group, first, size = (part.to(x.device) for part in equal_pixels(references))
+    scale = size.sqrt().float()
+    # Over a group y is constant: |x - y|^2 = size (mean of x - y)^2 + what y does not change.
+    x = torch.zeros(len(x), len(size), device=x.device).index_add_(1, group, x).div_(scale)
+    centre = x.mean(0)  # distances do not change, rounding errors shrink
+    x -= centre
+    best = torch.full((len(x), length), torch.inf, device=x.device)
+    index = torch.zeros((len(x), length), dtype=torch.long, device=x.device)
+    for start in range(0, len(references), chunk):
+        y = pixels(references[start : start + chunk, first]) * scale - centre
+        squared = torch.addmm(y.square().sum(1), x, y.T, alpha=-2)  # less |x|^2, which changes no order
+        best, places = torch.cat([best, squared], 1).topk(length, largest=False)
+        candidates = torch.cat([index, torch.arange(start, start + len(y), device=x.device).expand(len(x), -1)], 1)
+        index = candidates.gather(1, places)
+    return index
+
+
 def _rms(queries: Tensor, references: Tensor, index: Tensor) -> Tensor:
-    """Return the exact RMS difference of queries (n, ...) to references[index] (n, k)."""
-    x = pixels(queries).flatten(1)[:, None]  # (n, 1, d)
-    y = pixels(references[index.flatten()]).flatten(1).view(*index.shape, -1)  # (n, k, d)
+    """Return the exact RMS difference of queries (n, d) to references[index] (n, k)."""
+    x = pixels(queries)[:, None]  # (n, 1, d)
+    y = pixels(references[index.flatten()]).view(*index.shape, -1)  # (n, k, d)
     return (x - y).square_().mean(2).sqrt_()
 
 
 def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
     """Are samples nearer to the training data than new real data is? Takes images (n, C, H, W), all of one shape.
 
-    * near_copies: share of samples whose nearest training image is nearer than it is for 1 % of real test images. No threshold
-      in grey levels suits every data set; the test images' own distances do. The limit is the share among test images.
+    * copies: share of samples within half a grey level (RMS) of a training image: the same picture in 8 bits.
+    * near_copies: share of samples whose nearest training image is as near as it is for only 1 % of real test images. No fixed
+      number of grey levels suits every data set; the test images' own distances do.
     * copying: P(d(sample, train) < d(test, train)) + P(equal) / 2, over all pairs: 0.5 where samples are as new as test
       images are, 1 where the model repeats its training data, 0 where samples are far from any (Meehan et al. 2020,
       arXiv 2004.05675).
+    * nearest_distance: the median of d(sample, train), RMS in [0, 1].
+
+    Limits: the same of the test images. Noise on every pixel hides a copy; pass punks through `Grid.snap` first.
+
+    Raises:
+        UserError: no images, different shapes or values that are not finite.
     """
-    of_samples, of_test = nearest(samples, train)[0][:, 0].cpu(), nearest(test, train)[0][:, 0].cpu()
+    images(samples, "samples"), images(test, "test images"), images(train, "training images")
+    of_samples, of_test = (nearest(x, train)[0][:, 0].cpu().double() for x in (samples, test))
     threshold = of_test.quantile(NEAR_QUANTILE)
     order = of_test.sort().values
-    nearer = len(order) - torch.searchsorted(order, of_samples, right=True)
-    at_most = len(order) - torch.searchsorted(order, of_samples)
-    copying = (nearer + at_most).double().mean().item() / (2 * len(order))
-    share, limit = (x.le(threshold).double().mean().item() for x in (of_samples, of_test))
+    farther = len(order) - torch.searchsorted(order, of_samples, right=True)  # test images farther away than each sample
+    at_least = len(order) - torch.searchsorted(order, of_samples)
+    copying = (farther + at_least).double().mean().item() / (2 * len(order))
     return {
+        "copies": _share(of_samples <= COPY_DISTANCE, of_test <= COPY_DISTANCE),
+        "near_copies": _share(of_samples <= threshold, of_test <= threshold),
         "copying": measured(copying, limit=0.5),
-        "near_copies": measured(share, limit=limit),
         "nearest_distance": measured(of_samples.median().item(), limit=of_test.median().item()),
     }
+
+
+def _share(of_samples: Tensor, of_test: Tensor) -> dict[str, float]:
+    return measured(of_samples.double().mean().item(), limit=of_test.double().mean().item())

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from regen.evaluation.equal_pixels import equal_pixels
 from regen.evaluation.values import Measured, images, mean, pixels, same_dimensions
 from regen.seeding import derive_seed
 
@@ -48,7 +49,8 @@ def _per_image(x: Tensor, y: Tensor, name: str, ssim: bool = True) -> dict[str, 
     images(x, "originals"), images(y, name)
     same_dimensions(originals=x, **{name: y})
     result: dict[str, list[Tensor]] = {"mse": [], "psnr": [], **({"ssim": []} if ssim else {})}
-    for target, got in zip(torch.split(x, 250), torch.split(y.to(x.device), 250), strict=True):
+    # Ten at a time: the filter's temporaries then stay in the cache, three times faster than 100.
+    for target, got in zip(torch.split(x, 10), torch.split(y.to(x.device), 10), strict=True):
         target, got = pixels(target), pixels(got)
         mse = (target.double() - got).square().flatten(1).mean(1)
         result["mse"].append(mse)
@@ -75,15 +77,14 @@ class PCA:
     def __init__(self, train: Tensor, latent_dim: int, seed: int = 0) -> None:
         """Fit `latent_dim` components to (N, ...) training images, uint8 or floats in [0, 1]."""
         flat = train.flatten(1)
-        groups, sizes = _equal_columns(flat)
-        first = torch.zeros(len(sizes), dtype=torch.long).scatter_(0, groups.flip(0), torch.arange(len(groups)).flip(0))
+        group, first, size = equal_pixels(flat)
         merged = pixels(flat[:, first])  # (N, g): one column for each group
         centre = merged.double().mean(0)
-        scale = sizes.double().sqrt()
-        k = min(latent_dim, len(flat) - 1, len(sizes))
+        scale = size.sqrt()
+        k = min(latent_dim, len(flat) - 1, len(size))
         directions = _directions(merged.sub_(centre.float()).mul_(scale.float()), k, seed)  # (g, k)
-        self.mean = centre[groups].float()
-        self.components = (directions / scale[:, None])[groups].float().T.contiguous()
+        self.mean = centre[group].float()
+        self.components = (directions / scale[:, None])[group].float().T.contiguous()
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the (N, k) scores of images."""
@@ -92,15 +93,6 @@ class PCA:
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return images projected onto the components, cut to [0, 1], in the shape they came in."""
         return (self.encode(x) @ self.components + self.mean).clamp_(0, 1).view(x.shape)
-
-
-def _equal_columns(flat: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the group of equal columns that each of d columns belongs to, (d,), and the size of each group, (g,)."""
-    seen: dict[bytes, int] = {}
-    columns = (column for part in torch.split(flat.cpu(), 1024, dim=1) for column in part.T.contiguous().numpy())
-    groups = [seen.setdefault(column.tobytes(), len(seen)) for column in columns]
-    index = torch.tensor(groups)
-    return index, index.bincount()
 
 
 def _directions(x: Tensor, k: int, seed: int) -> Tensor:
