@@ -11,7 +11,6 @@ from regen.evaluation.values import Measured, features, images, measured, pixels
 
 PRECISION_NEIGHBOURS = 3  # k of Kynkaanniemi et al. 2019
 DENSITY_NEIGHBOURS = 5  # k of Naeem et al. 2020
-COPY_DISTANCE = 0.5 / 255  # RMS; nearer images are the same in 8 bits
 NEAR_QUANTILE = 0.01  # a sample is a near-copy if it lies nearer to training data than this share of real test images does
 
 
@@ -114,7 +113,7 @@ def _rms(queries: Tensor, references: Tensor, index: Tensor) -> Tensor:
 def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
     """Are samples nearer to the training data than new real data is? Takes images (n, C, H, W), all of one shape.
 
-    * copies: share of samples within half a grey level (RMS) of a training image: the same picture in 8 bits.
+    * copies: share of samples that, rounded to 8 bits, equal their nearest training image.
     * near_copies: share of samples whose nearest training image is as near as it is for only 1 % of real test images. No fixed
       number of grey levels suits every data set; the test images' own distances do.
     * copying: P(d(sample, train) < d(test, train)) + P(equal) / 2, over all pairs: 0.5 where samples are as new as test
@@ -128,18 +127,33 @@ def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
         UserError: no images, different shapes or values that are not finite.
     """
     images(samples, "samples"), images(test, "test images"), images(train, "training images")
-    of_samples, of_test = (nearest(x, train)[0][:, 0].cpu().double() for x in (samples, test))
+    (of_samples, sample_copies), (of_test, test_copies) = (_nearest_training_image(x, train) for x in (samples, test))
     threshold = of_test.quantile(NEAR_QUANTILE)
     order = of_test.sort().values
     farther = len(order) - torch.searchsorted(order, of_samples, right=True)  # test images farther away than each sample
     at_least = len(order) - torch.searchsorted(order, of_samples)
     copying = (farther + at_least).double().mean().item() / (2 * len(order))
     return {
-        "copies": _share(of_samples <= COPY_DISTANCE, of_test <= COPY_DISTANCE),
+        "copies": _share(sample_copies, test_copies),
         "near_copies": _share(of_samples <= threshold, of_test <= threshold),
         "copying": measured(copying, limit=0.5),
         "nearest_distance": measured(of_samples.median().item(), limit=of_test.median().item()),
     }
+
+
+def _nearest_training_image(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance of each of x to its nearest training image, and whether the two are equal in 8 bits."""
+    distance, index = nearest(x, train)
+    nearest_image = train[index[:, 0].to(train.device)].to(x.device)
+    equal = [
+        (_grey_levels(a) == _grey_levels(b)).flatten(1).all(1)
+        for a, b in zip(torch.split(x, 100), torch.split(nearest_image, 100), strict=True)
+    ]
+    return distance[:, 0].cpu().double(), torch.cat(equal).cpu()
+
+
+def _grey_levels(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.uint8 else x.mul(255).round()
 
 
 def _share(of_samples: Tensor, of_test: Tensor) -> dict[str, float]:

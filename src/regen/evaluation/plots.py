@@ -1,0 +1,222 @@
+"""Plots in one style: training curves, scatter plots, bars. The same bytes for the same numbers, as PNG or SVG."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from regen.errors import UserError
+
+Numbers = npt.ArrayLike
+
+# Okabe & Ito 2008: told apart by people with any colour vision; yellow is left out, too light on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+INK, FAINT, LIMIT = "#404044", "#E4E4E0", "#77777C"
+NOT_LOSSES = ("epoch", "step", "examples")
+STYLE: dict[str, Any] = {
+    "figure.dpi": 110,
+    "savefig.dpi": 110,
+    "figure.facecolor": "white",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#B8B8B4",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.formatter.useoffset": False,
+    "grid.color": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "svg.hashsalt": "regen",  # else the ids in an SVG are random
+    "svg.fonttype": "path",
+}
+
+
+def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None = None, x: str = "epoch") -> None:
+    """Draw every column of history.csv but the counters against `x`, one panel each; a limit is a dashed line with its value.
+
+    Raises:
+        UserError: no such file, no rows, or no column `x`.
+    """
+    columns = _columns(history)
+    if x not in columns:
+        raise UserError(f"{history}: no column {x!r}; there are {', '.join(columns)}")
+    names = [name for name in columns if name not in NOT_LOSSES]
+    wide = min(3, len(names))
+    high = -(-len(names) // wide)
+    with _figure(out, (3.6 * wide, 2.5 * high), high, wide) as axes:
+        for name, axis, colour in zip(names, axes, itertools.cycle(COLOURS), strict=False):
+            _line(axis, columns[x], columns[name], colour)
+            axis.set_title(name.replace("_", " "))
+            if (limit := (limits or {}).get(name)) is not None:
+                _limit(axis, limit, f"limit {limit:.4g}")
+        for axis in axes[max(0, len(names) - wide) : len(names)]:
+            axis.set_xlabel(x)
+
+
+def curves(
+    lines: Mapping[str, tuple[Numbers, Numbers]],
+    out: Path,
+    xlabel: str,
+    ylabel: str,
+    errors: Mapping[str, Numbers] | None = None,
+    limits: Mapping[str, float] | None = None,
+) -> None:
+    """Draw one line for each name, (x, y), labelled at its end; `errors` are half-widths of a band, `limits` dashed lines."""
+    with _figure(out, (6.4, 3.8)) as (axis,):
+        ends = []
+        for (name, (x, y)), colour in zip(lines.items(), itertools.cycle(COLOURS), strict=False):
+            x, y = np.asarray(x, float), np.asarray(y, float)
+            _line(axis, x, y, colour)
+            if errors and name in errors:
+                half = np.asarray(errors[name], float)
+                axis.fill_between(x, y - half, y + half, color=colour, alpha=0.18, linewidth=0)
+            ends.append((float(x[-1]), float(y[-1]), name, colour))
+        for name, limit in (limits or {}).items():
+            _limit(axis, limit, name)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        _label_ends(axis, ends)
+
+
+def scatter(
+    points: Numbers,
+    out: Path,
+    labels: Sequence[int] | npt.NDArray[Any] | None = None,
+    names: Sequence[str] | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+) -> None:
+    """Draw (N, 2) points, coloured by their integer `labels`, each class named at its median."""
+    xy = np.asarray(points, float)
+    if xy.ndim != 2 or xy.shape[1] != 2:
+        raise UserError(f"scatter plot: expected points of shape (N, 2), got {xy.shape}")
+    classes = np.zeros(len(xy), int) if labels is None else np.asarray(labels, int)
+    size = float(np.clip(4000 / max(len(xy), 1), 4, 30))
+    with _figure(out, (5.6, 5.2)) as (axis,):
+        present = np.unique(classes)
+        palette = COLOURS if len(present) <= len(COLOURS) else _many_colours(len(present))
+        colours = {int(c): palette[i] for i, c in enumerate(present)}
+        axis.scatter(*xy.T, s=size, c=[colours[int(c)] for c in classes], alpha=0.55, linewidths=0)
+        for c in present if labels is not None else []:
+            x, y = np.median(xy[classes == c], axis=0)
+            text = names[int(c)] if names is not None else str(c)
+            box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colours[int(c)], "alpha": 0.9}
+            axis.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.set_aspect("equal", "datalim")
+
+
+def bars(
+    values: Mapping[str, float],
+    out: Path,
+    xlabel: str,
+    errors: Mapping[str, float] | None = None,
+    limit: float | None = None,
+    limit_label: str = "limit",
+) -> None:
+    """Draw horizontal bars, first name on top, with their values (and +- `errors`); the limit is a dashed line."""
+    names = list(values)
+    heights = [values[name] for name in names]
+    half = [(errors or {}).get(name, 0.0) for name in names]
+    with _figure(out, (6.4, 0.42 * len(names) + 1.1)) as (axis,):
+        places = np.arange(len(names))[::-1]
+        axis.barh(places, heights, height=0.62, color=COLOURS[0], alpha=0.85)
+        if errors:
+            axis.errorbar(heights, places, xerr=half, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+        reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(limit or 0.0)]) or 1.0
+        for place, name, value, error in zip(places, names, heights, half, strict=True):
+            text = f"{value:.4g}" + (f" ± {error:.2g}" if errors and name in errors else "")
+            end = value + error if value >= 0 else 0.0
+            axis.text(end + 0.015 * reach, place, text, va="center", fontsize=9)
+        if limit is not None:
+            axis.axvline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+            label = f"{limit_label} {limit:.4g}"
+            axis.text(limit, 1.02, label, transform=axis.get_xaxis_transform(), ha="center", fontsize=9, color=LIMIT)
+        axis.set_yticks(places, names)
+        axis.set_xlabel(xlabel)
+        axis.set_xlim(min(0.0, *heights) if heights else 0.0, 1.16 * reach)
+        axis.grid(axis="y", visible=False)
+
+
+@contextmanager
+def _figure(out: Path, size: tuple[float, float], high: int = 1, wide: int = 1) -> Iterator[list[Any]]:
+    """Yield the axes, then save the figure: without dates and program names, so that the bytes depend on the numbers alone."""
+    import matplotlib as mpl  # takes a second to import
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **STYLE}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = list(figure.subplots(high, wide, squeeze=False).flat)
+        yield axes
+        for axis in axes:
+            if not axis.has_data():
+                axis.set_axis_off()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None, "Creator": None} if out.suffix == ".svg" else {"Software": None}
+        figure.savefig(out, metadata=metadata)
+
+
+def _columns(history: Path) -> dict[str, npt.NDArray[np.float64]]:
+    try:
+        with history.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UserError(f"{history}: no such file; train the model first") from None
+    if not rows:
+        raise UserError(f"{history}: no rows; train the model first")
+    return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
+
+
+def _line(axis: Any, x: Numbers, y: Numbers, colour: str) -> None:
+    single = np.size(np.asarray(x)) == 1
+    axis.plot(x, y, color=colour, marker="o" if single else None, markersize=5)
+
+
+def _limit(axis: Any, limit: float, label: str) -> None:
+    axis.axhline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+    axis.annotate(
+        label,
+        (1, limit),
+        xytext=(-2, 3),
+        xycoords=axis.get_yaxis_transform(),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=9,
+        color=LIMIT,
+    )
+
+
+def _label_ends(axis: Any, ends: list[tuple[float, float, str, str]]) -> None:
+    """Name each line at its right end, moved apart where ends are close together."""
+    low, high = axis.get_ylim()
+    apart = 0.055 * (high - low)
+    last = -np.inf
+    right = max(x for x, *_ in ends)
+    for _, y, name, colour in sorted(ends, key=lambda end: end[1]):
+        last = max(y, last + apart)
+        axis.annotate(
+            name, (right, last), xytext=(6, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False
+        )
+
+
+def _many_colours(n: int) -> list[str]:
+    import matplotlib as mpl
+
+    ramp = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n))
+    return [mpl.colors.to_hex(colour) for colour in ramp]
