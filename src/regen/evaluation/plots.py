@@ -57,14 +57,14 @@ def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None
     if x not in columns:
         raise UserError(f"{history}: no column {x!r}; there are {', '.join(columns)}")
     names = [name for name in columns if name not in NOT_LOSSES]
-    wide = min(3, len(names))
+    wide = 2 if len(names) in (2, 4) else min(3, len(names))
     high = -(-len(names) // wide)
     with _figure(out, (3.6 * wide, 2.5 * high), high, wide) as axes:
         for name, axis, colour in zip(names, axes, itertools.cycle(COLOURS), strict=False):
             _line(axis, columns[x], columns[name], colour)
             axis.set_title(name.replace("_", " "))
             if (limit := (limits or {}).get(name)) is not None:
-                _limit(axis, limit, f"limit {limit:.4g}")
+                _limit(axis, limit, f"limit {_number(limit)}")
         for axis in axes[max(0, len(names) - wide) : len(names)]:
             axis.set_xlabel(x)
 
@@ -140,13 +140,14 @@ def bars(
             axis.errorbar(heights, places, xerr=half, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
         reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(limit or 0.0)]) or 1.0
         for place, name, value, error in zip(places, names, heights, half, strict=True):
-            text = f"{value:.4g}" + (f" ± {error:.2g}" if errors and name in errors else "")
+            text = _number(value) + (f" ± {_number(error, 2)}" if errors and name in errors else "")
             end = value + error if value >= 0 else 0.0
             axis.text(end + 0.015 * reach, place, text, va="center", fontsize=9)
         if limit is not None:
             axis.axvline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
-            label = f"{limit_label} {limit:.4g}"
-            axis.text(limit, 1.02, label, transform=axis.get_xaxis_transform(), ha="center", fontsize=9, color=LIMIT)
+            side = "left" if limit < reach / 2 else "right"
+            label = f"{limit_label} {_number(limit)}"
+            axis.text(limit, 1.02, label, transform=axis.get_xaxis_transform(), ha=side, fontsize=9, color=LIMIT)
         axis.set_yticks(places, names)
         axis.set_xlabel(xlabel)
         axis.set_xlim(min(0.0, *heights) if heights else 0.0, 1.16 * reach)
@@ -159,7 +160,8 @@ def _figure(out: Path, size: tuple[float, float], high: int = 1, wide: int = 1) 
     import matplotlib as mpl  # takes a second to import
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **STYLE}):
+    style: dict[Any, Any] = {**mpl.rcParamsDefault, "backend": "agg", **STYLE}  # whatever the reader's matplotlibrc says
+    with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         axes = list(figure.subplots(high, wide, squeeze=False).flat)
         yield axes
@@ -188,18 +190,27 @@ def _line(axis: Any, x: Numbers, y: Numbers, colour: str) -> None:
 
 
 def _limit(axis: Any, limit: float, label: str) -> None:
+    """Draw a dashed line, with its label on the side away from the data."""
     axis.axhline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+    low, high = axis.get_ylim()
+    below = limit < (low + high) / 2
+    room = 0.1 * (high - low)
+    axis.set_ylim(min(low, limit - room) if below else low, high if below else max(high, limit + room))
     axis.annotate(
         label,
         (1, limit),
-        xytext=(-2, 3),
+        xytext=(-2, -3 if below else 3),
         xycoords=axis.get_yaxis_transform(),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top" if below else "bottom",
         fontsize=9,
         color=LIMIT,
     )
+
+
+def _number(value: float, digits: int = 4) -> str:
+    return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def _label_ends(axis: Any, ends: list[tuple[float, float, str, str]]) -> None:
