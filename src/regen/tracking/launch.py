@@ -1,0 +1,168 @@
+"""The stages' side of tracking: note on disk what is trained, start the mirror, never raise, never wait for a server.
+
+with launch.mirrored(key, signature, params, dataset, device):    # stages/train.py
+    ...train, write models/<key>; the work folder still stands...
+with launch.report(key):                                          # stages/evaluate.py
+    ...evaluate, write metrics and figures...
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import regen
+from regen import paths
+from regen.tracking import state
+
+PATIENCE = 3.0  # seconds that `finish` gives a mirror that is not behind
+
+
+class Mirror:
+    """A child process that tells MLflow about one training or evaluation; inert where tracking is off.
+
+    The child reads a pipe that only this process holds: when it closes, by `finish` or because this process was killed,
+    the child sends the rest and ends.
+    """
+
+    def __init__(self, folder: Path | None = None, source: state.Source | None = None, mode: str = "train") -> None:
+        """Start the child for the training noted in `folder`; nothing without one."""
+        self.folder, self.source, self.mode = folder, source, mode
+        self.child = _spawn(folder, mode) if folder else None
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """End the run as FINISHED, FAILED or KILLED. Returns within a few seconds; `sync` sends what is left then."""
+        folder, self.folder = self.folder, None
+        if folder is None or self.source is None:
+            return
+        try:
+            if self.mode == "train" or status == "FINISHED":
+                state.snapshot(folder, self.source)
+            if self.mode == "train":
+                noted = state.read(folder / "training.json")
+                state.write(folder / "training.json", noted | {"status": status, "ended": state.milliseconds()})
+        except Exception as error:
+            _say(f"{type(error).__name__}: {error}; this run stays incomplete in MLflow")
+        behind = (folder / "behind").exists()  # then it has said so, and waiting would not help
+        if self.child is not None and self.child.stdin is not None:
+            self.child.stdin.close()
+            try:
+                self.child.wait(timeout=0.2 if behind else PATIENCE)
+            except subprocess.TimeoutExpired:
+                if not behind:
+                    _say(f"still sending to {state.shown(state.server())}; should that fail, `make mlflow-sync` sends the rest")
+
+    def __enter__(self) -> Mirror:
+        """Return the mirror; leaving the block finishes it."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Finish as FINISHED, as KILLED after Ctrl-C, as FAILED after any other exception (which goes on)."""
+        stopped = kind is not None and issubclass(kind, KeyboardInterrupt)
+        self.finish("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
+
+
+def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, device: str) -> Mirror:
+    """Note one training and start its mirror; one that did not succeed before is continued in the same MLflow run.
+
+    The trainer's files are looked for in `.work/train/<key>/<signature>/`, its lock beside that folder (`.lock`).
+    """
+    try:
+        if not _wanted():
+            return Mirror()
+        folder = state.folder(key, signature)
+        before = state.read(folder / "training.json")
+        if before.get("status", "FINISHED") == "FINISHED":  # none, or one that is complete
+            before = {"training": uuid.uuid4().hex, "attempt": 0, "started": state.milliseconds()}
+        work = (paths.WORK / "train" / key / signature).resolve()
+        training = {
+            "training": before["training"],
+            "attempt": before["attempt"] + 1,
+            "started": before["started"],
+            "status": None,
+            "work": str(work),
+            "run": {"key": key, "signature": signature, "params": dict(params), "dataset": dataset},
+            "tags": _tags(key) | {"device": device},
+        }
+        state.write(folder / "training.json", training)
+        state.write(folder.parent / "current.json", {"signature": signature})
+        return Mirror(folder, state.Source.of(work))
+    except Exception as error:
+        _say(f"{type(error).__name__}: {error}; this training is not mirrored")
+        return Mirror()
+
+
+def report(key: str) -> Mirror:
+    """Start the mirror of one evaluation: on leaving, metrics and figures go to the run that trained the model."""
+    try:
+        run = state.restored(key)
+        if not run or not _wanted():
+            return Mirror()
+        folder = state.folder(key, run["signature"])
+        if not (folder / "training.json").exists():
+            state.note_restored(folder, run)
+        return Mirror(folder, state.Source.workspace(key), "evaluate")
+    except Exception as error:
+        _say(f"{type(error).__name__}: {error}; this evaluation is not mirrored")
+        return Mirror()
+
+
+def _wanted() -> bool:
+    if not state.server():
+        return False
+    if importlib.util.find_spec("mlflow") is None:
+        _say("mlflow is not installed, so nothing is mirrored")
+        return False
+    return True
+
+
+def _tags(key: str) -> dict[str, str]:
+    environment = os.environ
+    tags = {
+        "dvc.stage": environment.get("DVC_STAGE") or f"train@{key}",
+        "dvc.exp_name": environment.get("DVC_EXP_NAME"),
+        "dvc.exp_baseline_rev": environment.get("DVC_EXP_BASELINE_REV"),
+        "mlflow.source.name": "stages/train.py",
+        "mlflow.source.git.commit": git("rev-parse", "HEAD"),
+        "torch": importlib.metadata.version("torch"),
+    }
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    if changes is not None:
+        tags["git.dirty"] = str(bool(changes)).lower()
+    return {name: value for name, value in tags.items() if value}
+
+
+def git(*arguments: str) -> str | None:
+    """Return what git says, or None where it can't say anything."""
+    try:
+        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _spawn(folder: Path, mode: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "regen.tracking", "mirror", str(folder), mode],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C reaches the stage, which decides how the run ends
+    )
+
+
+def _python_path() -> str:
+    own = str(Path(regen.__file__).resolve().parents[1])
+    return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _say(line: str) -> None:
+    print(f"tracking: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,296 @@
+"""One training on one MLflow server: find or create its run, ask what the run has, send what it lacks."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import math
+import re
+import shutil
+import tempfile
+from collections import Counter
+from contextlib import nullcontext
+from os import environ
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.data.dataset_source_registry import get_dataset_source_from_json
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from PIL import Image
+
+from regen import paths
+from regen.tracking import launch, lineage, state
+
+LARGEST = 1.7976931348623157e308  # stands for infinity, in MLflow's databases and here
+BATCH = 500  # points in one request; MLflow takes 1,000
+
+
+class DeletedRunError(Exception):
+    """Somebody deleted the run on the server."""
+
+
+def connect(uri: str) -> tuple[MlflowClient, str]:
+    """Return a client and the experiment's id, both created where missing.
+
+    One experiment, `regen`, holds the models of all data sets: MLflow compares runs within an experiment, filters them
+    by model and shows their data set in a column. `MLFLOW_EXPERIMENT_NAME` chooses another.
+    """
+    database = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+    name = environ.get("MLFLOW_EXPERIMENT_NAME") or "regen"
+    with FileLock(f"{database}.lock", timeout=120) if database else nullcontext():  # mlflow's schema creation races
+        client = MlflowClient(tracking_uri=uri)
+        if found := client.get_experiment_by_name(name):
+            return client, found.experiment_id
+        # A server has its own place for artefacts; a database would put them into the working directory.
+        place = Path(database).parent if database else paths.root()
+        location = None if re.match(r"https?:|databricks", uri) else (place / "mlartifacts").resolve().as_uri()
+        try:
+            return client, client.create_experiment(name, artifact_location=location)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := client.get_experiment_by_name(name)):
+                return client, found.experiment_id  # another process was faster
+            raise
+
+
+class Sender:
+    """Sends one training's files. After an exception, make a new one: what the server took of the last call is unknown.
+
+    Attributes:
+        run: the MLflow run.
+        sent: how many points, images and figures this sender has sent.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, uri: str, folder: Path) -> None:
+        """Find or create the run and ask what it has.
+
+        Raises:
+            DeletedRunError: somebody deleted the run on the server.
+            mlflow.exceptions.MlflowException: the server can't be reached, or refused.
+        """
+        self.client, self.uri, self.folder = client, state.shown(uri), folder
+        self.training = state.read(folder / "training.json")
+        self.note = state.read(folder / "sent.json")
+        self.sent: Counter[str] = Counter()
+        if self.note.get("training") != self.training["training"] or not self.note:
+            self.note = {"training": self.training["training"], "times": {}, "servers": {}}
+        found = self._find(experiment)
+        self.created = found is None
+        self.run = found or self._create(experiment)
+        run_id = self.run.info.run_id
+        self.points = {
+            key: {point.step: point.value for point in client.get_metric_history(run_id, key)} for key in self.run.data.metrics
+        }
+        names = [Path(file.path).name for file in client.list_artifacts(run_id, "images")]
+        numbered = (re.match(r"progress[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
+        self.images = {int(match[1]) for match in numbered if match}  # the compressed copy is uploaded last
+
+    @property
+    def key(self) -> str:
+        """Key of the model."""
+        return str(self.training["run"]["key"])
+
+    def describe(self, tags: dict[str, str]) -> None:
+        """Send tags and params that the run lacks, and tie it to its data set by DVC's hash."""
+        run = self.training["run"]
+        data, run_id = self.run.data, self.run.info.run_id
+        params = [Param(name, value) for name, value in _flat(run.get("params", {})).items() if name not in data.params]
+        changed = [RunTag(name, value) for name, value in tags.items() if data.tags.get(name) != value]
+        for start in range(0, max(len(params), len(changed)), 100):
+            self.client.log_batch(run_id, params=params[start : start + 100], tags=changed[start : start + 100])
+        digest = (data.tags | tags).get(lineage.data_tag(run))
+        known = {one.dataset.digest for one in self.run.inputs.dataset_inputs} if self.run.inputs else set()
+        if digest and digest not in known:
+            place = str(paths.prepared(run["dataset"]))
+            source = get_dataset_source_from_json(f'{{"uri": "{place}"}}', "local")
+            dataset = MetaDataset(source=source, name=run["dataset"], digest=digest)  # type: ignore[abstract]  # `profile` has a default
+            role = InputTag("mlflow.data.context", "training")
+            self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [role])])
+        self.run = self.client.get_run(run_id)
+
+    def send(self, source: state.Source) -> None:
+        """Send the points, images and figures that the run lacks."""
+        self._send_points(self._history(source) + self._evaluation(source))
+        pictures = source.pictures()
+        for step in sorted(pictures.keys() - self.images):
+            with Image.open(pictures[step]) as image:
+                self.client.log_image(self.run.info.run_id, image, key="progress", step=step, synchronous=True)
+            self.images.add(step)
+            self.sent["images"] += 1
+        if pictures:
+            self._send_file(pictures[max(pictures)], "progress.png")
+        for path in sorted(source.figures.glob("*.png")):
+            self._send_file(path, path.name)
+
+    def reopen(self) -> None:
+        """Make the run of a resumed training RUNNING again."""
+        if self.run.info.status != "RUNNING":
+            self.client.update_run(self.run.info.run_id, status="RUNNING")
+            self.run = self.client.get_run(self.run.info.run_id)
+
+    def close(self, status: str) -> bool:
+        """Give the run its final status; return whether that changed anything."""
+        changed = bool(self.run.info.status != status)
+        if changed:
+            self.client.set_terminated(self.run.info.run_id, status, self.training.get("ended"))
+        return changed
+
+    def deliver(self, workspace: bool = False) -> bool:
+        """Send all that an ended training or evaluation left, give its run its status, drop what was kept to be sent.
+
+        Parameters:
+            workspace: look into the stages' outs too, where they are this training's.
+
+        Returns:
+            whether the run's status changed.
+        """
+        self.training = state.read(self.folder / "training.json")
+        copies = state.snapshots(self.folder)
+        status = self.training["status"] or "KILLED"  # a trainer that is gone and said nothing
+        sources = [state.Source.of(copy) for copy in copies[-1:]]
+        if status != "FINISHED":
+            sources.append(state.Source.of(Path(self.training["work"])))
+        if workspace and state.restored(self.key).get("signature") == self.training["run"]["signature"]:
+            measured = lineage.evaluated(self.key)  # else metrics and figures are an earlier model's
+            sources.append(state.Source.workspace(self.key) if measured else state.Source.of(paths.model(self.key)))
+        for source in sources:
+            self.send(source)
+        changed = self.close(status)
+        for copy in copies:
+            shutil.rmtree(copy, ignore_errors=True)
+        (self.folder / "behind").unlink(missing_ok=True)
+        return changed
+
+    def link(self) -> bool:
+        """Tag the run of a model that came from the run-cache or a pull with the commit or experiment that has it now.
+
+        Returns:
+            whether the model was restored since it was last looked at.
+        """
+        current = self.folder.parent / "current.json"
+        before = state.read(current).get("signature")
+        state.write(current, {"signature": self.training["run"]["signature"]})
+        if self.created or before == self.training["run"]["signature"]:
+            return False
+        name = environ.get("DVC_EXP_NAME") or launch.git("rev-parse", "--short", "HEAD")
+        earlier = self.run.data.tags.get("dvc.restored", "").split()
+        if name and name not in earlier:
+            self.describe({"dvc.restored": " ".join([*earlier, name][-20:])})
+        return True
+
+    def _find(self, experiment: str) -> Run | None:
+        """Return this training's run, or for a restored model the run that trained it: the same hash, else the same signature."""
+        noted = self.note["servers"].get(self.uri, {}).get("run_id")
+        training = self.training["training"]
+        if training is None:
+            run = self.training["run"]
+            query = f"tags.`dvc.signature` = '{run['signature']}' and tags.`regen.model` = '{run['key']}'"
+        else:
+            query = f"tags.`regen.training` = '{training}'"
+        runs = list(self.client.search_runs([experiment], query, ViewType.ALL, order_by=["attributes.start_time"]))
+        md5 = lineage.of_model(self.training["run"]["key"]).get("dvc.model.md5") if training is None else None
+        # False sorts before True: the noted run, then the one of the same bytes, then one that was finished
+        runs.sort(
+            key=lambda run: (
+                run.info.run_id != noted,
+                run.data.tags.get("dvc.model.md5") != md5,
+                run.info.status != "FINISHED",
+                run.info.lifecycle_stage == "deleted",
+            )
+        )
+        if not runs:
+            return None
+        found = runs[0]
+        if found.info.lifecycle_stage == "deleted":
+            raise DeletedRunError(found.info.run_id)
+        self._remember(run_id=found.info.run_id)
+        return found
+
+    def _create(self, experiment: str) -> Run:
+        run, tags = self.training["run"], self.training["tags"]
+        name = " ".join(filter(None, [run["key"], tags.get("dvc.exp_name")]))
+        tags = tags | {
+            "regen.training": self.training["training"] or "",
+            "regen.clone": state.clone(),
+            "regen.model": run["key"],
+            "dvc.signature": run["signature"],
+            "mlflow.source.type": "LOCAL",
+            "mlflow.user": getpass.getuser(),
+        }
+        created = self.client.create_run(experiment, self.training.get("started"), tags, name)
+        self._remember(run_id=created.info.run_id)
+        return created
+
+    def _history(self, source: state.Source) -> list[Metric]:
+        metrics = []
+        for epoch, values in source.rows():
+            for column, value in values.items():
+                key = _name(f"train/{column}")
+                if epoch not in self.points.get(key, {}):
+                    time = self.note["times"].setdefault(str(epoch), state.milliseconds())
+                    metrics.append(Metric(key, _finite(value), time, epoch))
+        return metrics
+
+    def _evaluation(self, source: state.Source) -> list[Metric]:
+        """A changed figure of the same model (new evaluation code) is the next step; the same figure is sent once."""
+        metrics = []
+        for measure, number in source.measures().items():
+            key, value = _name(measure), _finite(number)
+            steps = self.points.get(key, {})
+            last = steps[max(steps)] if steps else None
+            if last is None or not (last == value or (math.isnan(last) and math.isnan(value))):
+                time = int(source.metrics.stat().st_mtime * 1000)
+                metrics.append(Metric(key, value, time, max(steps, default=-1) + 1))
+        return metrics
+
+    def _send_points(self, metrics: list[Metric]) -> None:
+        if metrics:
+            self._remember()  # the time stamps, before the points
+        for start in range(0, len(metrics), BATCH):
+            batch = metrics[start : start + BATCH]
+            self.client.log_batch(self.run.info.run_id, metrics=batch)
+            for metric in batch:
+                self.points.setdefault(metric.key, {})[metric.step] = metric.value
+            self.sent["points"] += len(batch)
+
+    def _send_file(self, path: Path, name: str) -> None:
+        """Upload one figure as figures/<name>, over an earlier one, unless it is the one that was uploaded last."""
+        sent = self.note["servers"][self.uri].setdefault("figures", {})
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sent.get(name) == digest:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copyfile(path, Path(folder) / name)
+            self.client.log_artifact(self.run.info.run_id, str(copy), "figures")
+        sent[name] = digest
+        self._remember()
+        self.sent["figures"] += 1
+
+    def _remember(self, **facts: str) -> None:
+        server = self.note["servers"].setdefault(self.uri, {})
+        if server.get("run_id") != facts.get("run_id", server.get("run_id")):
+            server.clear()  # another run has none of the old one's figures
+        server.update(facts)
+        state.write(self.folder / "sent.json", self.note)
+
+
+def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[_name(f"{prefix}{name}")] = str(value)
+    return flat
+
+
+def _name(text: str) -> str:
+    """Return a name that MLflow takes."""
+    return re.sub(r"[^\w\-. /:]", "_", text)
+
+
+def _finite(value: float) -> float:
+    return max(-LARGEST, min(LARGEST, value)) if not math.isnan(value) else value

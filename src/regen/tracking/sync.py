@@ -1,0 +1,142 @@
+"""Bring a server up to date: send what never got through, link restored models, close runs whose trainer is gone."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import tenacity
+
+from regen import paths
+from regen.errors import UserError
+from regen.tracking import lineage, state
+from regen.tracking.follow import quieten, reason
+
+if TYPE_CHECKING:
+    from regen.tracking.mirror import Sender
+
+ATTEMPTS = 3
+
+
+def sync() -> None:
+    """Bring the server up to date and print one line a model. Run again, it sends nothing.
+
+    Raises:
+        UserError: the server can't be reached, or mlflow is not installed.
+    """
+    uri = state.server()
+    if not uri:
+        print("tracking is off: MLFLOW_TRACKING_URI is empty")
+        return
+    if importlib.util.find_spec("mlflow") is None:
+        raise UserError("mlflow is not installed, so there is nothing to send with; install it with `make setup`")
+    quieten(timeout=10)
+    here = _note_restored()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from regen.tracking.mirror import connect
+
+    failures = (MlflowException, SQLAlchemyError, OSError)
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(failures),
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_exponential(max=4),
+        reraise=True,
+    )
+    try:
+        client, experiment = connect(uri)  # a server that is not there is noticed at the first call
+        lines = 0
+        for folder in state.folders():
+            if line := retrying(_bring_up, client, experiment, uri, folder, folder in here):
+                print(line, flush=True)
+                lines += 1
+        for line in retrying(_close_orphans, client, experiment, uri):
+            print(line, flush=True)
+            lines += 1
+    except failures as error:
+        problem = f"{state.shown(uri)}: the tracking server can't be used ({reason(error)})"
+        raise UserError(f"{problem}; nothing is lost: run `make mlflow-sync` again when it can") from None
+    if not lines:
+        print("nothing to send: no model was trained here yet")
+
+
+def _note_restored() -> set[Path]:
+    """Return the tracking folders of the models in the workspace; models that were trained elsewhere get one."""
+    here = set()
+    for path in sorted(paths.model("x").parent.glob("*/model.json")):
+        if run := state.restored(path.parent.name):
+            folder = state.folder(run["key"], run["signature"])
+            here.add(folder)
+            if not (folder / "training.json").exists():
+                state.note_restored(folder, run)
+    return here
+
+
+def _bring_up(client: Any, experiment: str, uri: str, folder: Path, here: bool) -> str | None:
+    """Bring one training up to date. Returns the line to print; None where an old training needs nothing."""
+    from regen.tracking.mirror import DeletedRunError, Sender
+
+    training = state.read(folder / "training.json")
+    name = f"{training['run']['key']} ({folder.name})"
+    if training["status"] == "FINISHED" and not here and not state.snapshots(folder):
+        return None
+    try:
+        with filelock.FileLock(folder / "lock", timeout=2):
+            if _alive(training):
+                return f"{name}: is being trained"
+            sender = Sender(client, experiment, uri, folder)
+            tags = lineage.of_model(sender.key) if here else {}
+            sender.describe(training["tags"] | state.read(folder / "lineage.json") | tags)
+            done = _done(sender, here)
+    except filelock.Timeout:
+        return f"{name}: is being mirrored"
+    except DeletedRunError as run:
+        return f"{name}: run {run} was deleted on the server; left out"
+    return f"{name}: run {sender.run.info.run_id}: {done or 'up to date'}" if here or done else None
+
+
+def _done(sender: Sender, here: bool) -> str:
+    done = []
+    if here and sender.link():
+        done.append("restored here, linked")
+    closed = sender.deliver(workspace=here)
+    if sender.sent:
+        done.append("sent " + ", ".join(f"{count} {what}" for what, count in sorted(sender.sent.items())))
+    if closed:
+        done.append(f"closed as {sender.training['status'] or 'KILLED'}")
+    return ", ".join(done)
+
+
+def _close_orphans(client: Any, experiment: str, uri: str) -> list[str]:
+    """Close RUNNING runs that this clone started and that no living trainer or mirror of it holds."""
+    held = set()
+    for folder in state.folders():
+        note = state.read(folder / "sent.json").get("servers", {}).get(state.shown(uri), {})
+        if _alive(state.read(folder / "training.json")) or _taken(folder / "lock"):
+            held.add(note.get("run_id"))
+    query = f"attributes.status = 'RUNNING' and tags.`regen.clone` = '{state.clone()}'"
+    lines = []
+    for run in client.search_runs([experiment], query):
+        if run.info.run_id not in held:
+            client.set_terminated(run.info.run_id, "KILLED")
+            lines.append(f"{run.data.tags.get('regen.model')}: run {run.info.run_id}: orphan, closed as KILLED")
+    return lines
+
+
+def _alive(training: dict[str, Any]) -> bool:
+    """Whether the trainer still holds its work folder."""
+    return training["status"] is None and _taken(Path(re.sub(r"/*$", ".lock", training["work"])))
+
+
+def _taken(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    try:
+        with filelock.FileLock(lock, timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
