@@ -7,9 +7,12 @@ A training step seeds the generators from (seed, "step", step, rank). Resuming a
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -23,6 +26,8 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """Return a CPU `torch.Generator` for one purpose. Draw on the CPU and move: every device then sees the same numbers."""
+    import torch  # on demand: preparing data needs none
+
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
 
 

@@ -1,0 +1,159 @@
+"""Packed arrays: a prepared data set is a folder of a few memory-mapped `.npy` files and `statistics.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regen.data import folders
+from regen.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+STATISTICS = "statistics.json"
+BLOCK = 1 << 20  # values read at a time
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, extremes, mean and sum of squared deviations m2 of a stream of numbers; parts are merged exactly.
+
+    With d = mean_b - mean_a and n = n_a + n_b, parts a and b merge to mean = mean_a + d n_b / n and
+    m2 = m2_a + m2_b + d^2 n_a n_b / n (Chan, Golub & LeVeque 1983, eq. 2.1). Small integers are kept as fractions, so
+    that no order of merging and no number of values costs a digit; floats are merged in float64.
+    """
+
+    count: int = 0
+    min: float = math.inf
+    max: float = -math.inf
+    mean: Fraction | float = Fraction(0)
+    m2: Fraction | float = Fraction(0)
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Moments:
+        """Return the moments of all values of `x`, read in blocks: a memory-mapped array may be larger than the memory."""
+        rows = max(1, BLOCK // max(1, math.prod(x.shape[1:])))
+        total = cls()
+        for start in range(0, len(x), rows):
+            total = total.merge(cls._of_block(np.asarray(x[start : start + rows])))
+        return total
+
+    @classmethod
+    def _of_block(cls, x: np.ndarray) -> Moments:
+        if x.size == 0:
+            return cls()
+        low, high = x.min().item(), x.max().item()
+        if x.dtype.kind in "bui" and x.dtype.itemsize <= 2:  # 2^31 squares of 16 bits fit into int64
+            wide = x.ravel().astype(np.int64)
+            sum_, squares = int(wide.sum()), int(wide @ wide)
+            return cls(x.size, low, high, Fraction(sum_, x.size), squares - Fraction(sum_**2, x.size))
+        wide = x.astype(np.float64)
+        mean = float(wide.mean())
+        return cls(x.size, low, high, mean, float(np.square(wide - mean).sum()))
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the moments of both streams together."""
+        if not self.count or not other.count:
+            return self if self.count else other
+        n, delta = self.count + other.count, other.mean - self.mean
+        return Moments(
+            n,
+            min(self.min, other.min),
+            max(self.max, other.max),
+            self.mean + delta * other.count / n,
+            self.m2 + other.m2 + delta * delta * self.count * other.count / n,
+        )
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the population, sqrt(m2 / n)."""
+        return math.sqrt(self.m2 / self.count)
+
+
+def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+    """Write arrays as `<stem>.npy` and `statistics.json`: all of them or nothing.
+
+    statistics.json holds the description, the SHA-256 of each file and, for each split, the number of examples and
+    min, max, mean and standard deviation over all its values, in the units of the array (0 to 255 for images).
+    """
+    splits = {}
+    with folders.replacing(folder) as part:
+        for stem, array in arrays.items():
+            np.save(part / f"{stem}.npy", array, allow_pickle=False)
+            if stem in SPLITS:
+                moments = Moments.of(array)
+                splits[stem] = {
+                    "count": len(array),
+                    "min": moments.min,
+                    "max": moments.max,
+                    "mean": float(moments.mean),
+                    "std": moments.std,
+                }
+        digests = {path.name: _sha256(path) for path in sorted(part.glob("*.npy"))}
+        folders.write_json(part / STATISTICS, {**description, "splits": splits, "sha256": digests})
+
+
+def load(folder: Path, split: str) -> dict[str, np.ndarray]:
+    """Memory-map one split: `x` and, where there are any, `labels`.
+
+    Raises:
+        UserError: the folder or the split is missing, or a file is damaged or cut short.
+    """
+    content = statistics(folder)
+    if split not in content["splits"]:
+        raise UserError(f"{folder}: has no split {split!r} (there is: {', '.join(sorted(content['splits']))})")
+    loaded = {"x": _map(folder, f"{split}.npy")}
+    if f"{split}_labels.npy" in content["sha256"]:
+        loaded["labels"] = _map(folder, f"{split}_labels.npy")
+    for name, array in loaded.items():
+        if len(array) != content["splits"][split]["count"]:
+            count = content["splits"][split]["count"]
+            raise UserError(f"{folder}: {split} has {len(array)} {name}, statistics.json says {count}; {_remedy(folder)}")
+    return loaded
+
+
+def statistics(folder: Path) -> dict[str, Any]:
+    """Return statistics.json.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = folder / STATISTICS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not {"splits", "sha256", "shape"} <= content.keys():
+            raise ValueError
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file; {_remedy(folder)}") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{path}: damaged; {_remedy(folder)}") from None
+    assert isinstance(content, dict)
+    return content
+
+
+def _map(folder: Path, name: str) -> np.ndarray:
+    try:
+        array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{folder / name}: no such file; {_remedy(folder)}") from None
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise UserError(f"{folder / name}: damaged or cut short ({str(error).splitlines()[0]}); {_remedy(folder)}") from None
+    assert isinstance(array, np.ndarray)
+    return array
+
+
+def _remedy(folder: Path) -> str:
+    return f"make it again with `dvc repro --force prepare@{folder.name}`"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest()
