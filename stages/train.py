@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from regen import models, params, paths
-from regen.data import arrays
+from regen.data import arrays, folders
 from regen.errors import reported
 from regen.models.base import DataSpec, TrainedModel
 from regen.seeding import derive_seed
@@ -58,17 +58,13 @@ def main() -> None:
 
 
 def publish(work: Path, folder: Path) -> None:
-    """Move what is worth keeping from the work folder to the model's: all of it or nothing."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for name in ("model.safetensors", "model.json", "history.csv", "progress"):
-        if (work / name).is_dir():
-            shutil.copytree(work / name, partial / name)
-        elif (work / name).exists():
-            shutil.copy2(work / name, partial / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    """Copy what is worth keeping from the work folder to the model's: all of it or nothing."""
+    with folders.replacing(folder) as partial:
+        for name in ("model.safetensors", "model.json", "history.csv"):
+            if (work / name).exists():
+                shutil.copyfile(work / name, partial / name)
+        if (work / "progress").is_dir():
+            shutil.copytree(work / "progress", partial / "progress")
 
 
 if __name__ == "__main__":

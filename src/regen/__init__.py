@@ -1,7 +1,7 @@
 """regen: a reproducible pipeline that trains, evaluates and compares generative models.
 
-    import regen
-    images = regen.load("models/punks_vae").sample(100, seed=0)
+import regen
+images = regen.load("models/punks_vae").sample(100, seed=0)
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """params.yaml: typed, frozen blocks. Unknown keys, wrong types and values out of range are refused by name.
 
 The blocks of a data set kind and of a model family are declared beside their code (`Config` in `regen.data.<kind>` and
-in `regen.models.<family>`), so that adding one touches one file. This module holds what they share.
+in `regen.models.<family>`), so that adding one touches one file. Nothing here decides a result: this module only reads and
+refuses, so no stage depends on it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from regen import paths
 from regen.errors import UserError
@@ -24,7 +25,7 @@ BlockType = TypeVar("BlockType", bound="Block")
 class Block(BaseModel):
     """Frozen, strictly typed block of params.yaml."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DatasetConfig(Block):
@@ -32,7 +33,7 @@ class DatasetConfig(Block):
 
     kind: str
     source: str
-    test_fraction: float = Field(0.1, gt=0, lt=1)  # share kept for evaluation only; ignored where the source is already split
+    examples: NonNegativeInt = 0  # keep only the first so many of each split; 0 = all
 
 
 class ModelConfig(Block):
@@ -41,20 +42,6 @@ class ModelConfig(Block):
     dataset: str
     family: str
     judge: str = "none"  # model whose features and readings judge the samples; `none` where a likelihood says more
-
-
-class TrainedConfig(ModelConfig):
-    """What every model trained by gradient steps (`regen.training.loop`) has."""
-
-    epochs: PositiveInt
-    batch_size: PositiveInt  # over all processes together
-    learning_rate: PositiveFloat  # peak of the schedule
-    schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
-    optimizer: Literal["adam", "adamw"] = "adam"
-    betas: tuple[float, float] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip: float = Field(0.0, ge=0)  # largest gradient norm; 0 = no clipping
-    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights
 
 
 class StudyConfig(Block):
@@ -67,11 +54,11 @@ class StudyConfig(Block):
 class Params(Block):
     """The top level of params.yaml. `datasets`, `models` and `studies` are checked block by block."""
 
-    seed: NonNegativeInt = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the hardware multiplies it, else fp32
-    threads: PositiveInt = 2  # CPU threads of a training; another number rounds differently, so it is no 'all'
-    checkpoint_seconds: float = Field(20.0, ge=0)  # how much training a kill may cost; no effect on any result
-    launcher: str = "python"  # or: accelerate launch --num_processes 4
+    seed: NonNegativeInt
+    precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it, else fp32
+    threads: PositiveInt  # CPU threads of a training; another number rounds differently, so it is no 'all'
+    checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
+    launcher: str  # or: accelerate launch --num_processes 4
     datasets: dict[str, dict[str, Any]]
     models: dict[str, dict[str, Any]]
     studies: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regen.models import layers
-from regen.models.base import DataSpec, TrainedModel, chunks
-from regen.params import TrainedConfig
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
 
 
 class Config(TrainedConfig):
     """Parameters of an autoencoder."""
 
     latent_dim: PositiveInt
-    channels: list[PositiveInt] = Field(min_length=1)  # of the encoder's convolutions, each halving the image; mirrored in the decoder
+    channels: list[PositiveInt] = Field(
+        min_length=1
+    )  # of the encoder's convolutions, each halving the image; mirrored in the decoder
     reconstruction: Literal["l2", "bce"] = "l2"
     noise: float = Field(0.0, ge=0, le=1)  # > 0: learns to remove it. Standard deviation, or share of masked pixels
     noise_kind: Literal["gaussian", "masking"] = "gaussian"

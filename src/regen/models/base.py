@@ -12,13 +12,13 @@ and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from regen.params import Block, ModelConfig, TrainedConfig
+from regen.params import Block, ModelConfig
 from regen.seeding import generator
 
 
@@ -34,6 +34,20 @@ class DataSpec(Block):
     def of(cls, dataset: str, statistics: Mapping[str, Any]) -> DataSpec:
         """Return the spec of a prepared data set from its statistics.json."""
         return cls(dataset=dataset, kind=statistics["kind"], shape=statistics["shape"], labels=statistics.get("labels", ()))
+
+
+class TrainedConfig(ModelConfig):
+    """What every model trained by gradient steps (`regen.training.loop`) has."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt  # over all processes together
+    learning_rate: PositiveFloat  # peak of the schedule
+    schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
+    weight_decay: float = Field(0.0, ge=0)
+    gradient_clip: float = Field(0.0, ge=0)  # largest gradient norm; 0 = no clipping
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights
 
 
 class GenerativeModel(nn.Module):
@@ -53,7 +67,7 @@ class GenerativeModel(nn.Module):
 class TrainedModel(GenerativeModel):
     """A model trained by gradient steps."""
 
-    config: TrainedConfig  # type: ignore[assignment]  # narrowed: a family's Config extends it
+    config: TrainedConfig  # narrowed: a family's Config extends it
 
     def players(self) -> dict[str, dict[str, nn.Parameter]]:
         """Named groups of parameters, each minimising its own `loss` in turn at every step. One, except in a GAN."""
@@ -79,7 +93,7 @@ def normal(n: int, dim: int, seed: int, device: torch.device) -> Tensor:
 
 def chunks(x: Tensor, size: int = 250) -> Iterator[Tensor]:
     """Split along the first axis, to bound the memory of an evaluation."""
-    yield from x.split(size)
+    yield from torch.split(x, size)
 
 
 def as_images(x: Any) -> Tensor:

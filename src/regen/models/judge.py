@@ -13,8 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regen.models.base import DataSpec, TrainedModel, chunks
-from regen.params import TrainedConfig
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
 
 
 class Config(TrainedConfig):
@@ -30,7 +29,7 @@ class Config(TrainedConfig):
 
 
 class Model(TrainedModel):
-    """Convolutional classifier: blocks of 3x3 convolutions, batch normalisation, ReLU and 2x2 max pooling, then a feature layer."""
+    """Blocks of 3x3 convolutions, batch normalisation, ReLU and 2x2 max pooling, then a feature layer and one output a label."""
 
     config: Config
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regen.models import layers
-from regen.models.base import DataSpec, TrainedModel, chunks, normal
-from regen.params import TrainedConfig
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks, normal
 from regen.seeding import generator
 
 
@@ -24,10 +23,14 @@ class Config(TrainedConfig):
     """Parameters of a VAE."""
 
     latent_dim: PositiveInt
-    channels: list[PositiveInt] = Field(min_length=1)  # of the encoder's convolutions, each halving the image; mirrored in the decoder
+    channels: list[PositiveInt] = Field(
+        min_length=1
+    )  # of the encoder's convolutions, each halving the image; mirrored in the decoder
     beta: float = Field(1.0, ge=0)  # weight of the KL term; 0 leaves an autoencoder with noise in its latents
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
-    output_std: float = Field(0.0, ge=0)  # sigma of p(x|z); 0 = learned, one for all pixels. C of the C ||x - x^||^2 form is 1 / (2 sigma^2)
+    output_std: float = Field(
+        0.0, ge=0
+    )  # sigma of p(x|z); 0 = learned, one for all pixels. C of the C ||x - x^||^2 form is 1 / (2 sigma^2)
 
 
 class Model(TrainedModel):

@@ -38,7 +38,9 @@ def signature(**parts: Any) -> str:
     code = {
         name: hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
         for name, module in sorted(sys.modules.items())
-        if name.startswith(("regen.models", "regen.training", "regen.data", "regen.seeding")) and getattr(module, "__file__", None) and module.__file__ is not None
+        if name.startswith(("regen.models", "regen.training", "regen.data", "regen.seeding"))
+        and getattr(module, "__file__", None)
+        and module.__file__ is not None
     }
     content = json.dumps({**parts, "code": code, "torch": torch.__version__}, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

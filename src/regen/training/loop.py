@@ -11,14 +11,14 @@ import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from regen.errors import UserError
-from regen.models.base import TrainedModel
-from regen.params import TrainedConfig
+from regen.models.base import TrainedConfig, TrainedModel
 from regen.seeding import derive_seed
 from regen.training import checkpoint
 from regen.training.adam import Adam
@@ -98,14 +98,16 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
                 f"lower models.{name}.learning_rate (now {config.learning_rate}) or set gradient_clip"
             )
         if position == 0:
-            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in sums.items()}
+            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in sorted(sums.items())}
             history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
             sums = {}
             if devices.main:
                 write_history(folder, history)
                 if epoch in (1, (config.epochs + 1) // 2, config.epochs):
                     write_preview(_result(model, average), batches(0), folder, epoch)
-                _report(progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step))
+                _report(
+                    progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)
+                )
         if due and devices.main:
             parts = {"model": model.state_dict(), "sums": sums, **{player: opt.state for player, opt in optimizers.items()}}
             if average is not None:
@@ -126,7 +128,11 @@ def scheduled(schedule: str, t: float) -> float:
         return (1 + math.cos(math.pi * t)) / 2
     if schedule == "one_cycle":
         rise = 0.3
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * t / rise)) / 2 if t < rise else (1 + math.cos(math.pi * (t - rise) / (1 - rise))) / 2
+        return (
+            0.04 + 0.96 * (1 - math.cos(math.pi * t / rise)) / 2
+            if t < rise
+            else (1 + math.cos(math.pi * (t - rise) / (1 - rise))) / 2
+        )
     if schedule == "linear_tail":
         return min(1.0, 2 * (1 - t))
     return 1.0
@@ -156,7 +162,7 @@ def _save(folder: Path, step: int, history: list[dict[str, float]], parts: dict[
     checkpoint.save(folder, tensors, {"step": step, "history": history})
 
 
-def _report(progress: "tqdm[None]", name: str, epoch: int, epochs: int, means: dict[str, float], left: float) -> None:
+def _report(progress: tqdm[Any], name: str, epoch: int, epochs: int, means: dict[str, float], left: float) -> None:
     figures = {figure: f"{value:.4g}" for figure, value in means.items()}
     if progress.disable:  # no terminal: a line an epoch
         text = " ".join(f"{figure} {value}" for figure, value in figures.items())

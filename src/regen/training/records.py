@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -30,18 +31,14 @@ def write_history(folder: Path, history: list[dict[str, float]]) -> None:
 @torch.no_grad()
 def write_preview(model: TrainedModel, batch: dict[str, Tensor], folder: Path, epoch: int) -> None:
     """Write progress/epoch_NNNN.png: 64 samples, or 64 reconstructions where a model has no sampler. Other models: nothing."""
-    if hasattr(model, "sample"):
-        images = model.sample(PREVIEW, seed=0)
-    elif hasattr(model, "reconstruct"):
-        images = model.reconstruct(batch["x"][:PREVIEW])
-    else:
+    sample: Any = getattr(model, "sample", None)
+    reconstruct: Any = getattr(model, "reconstruct", None)
+    if batch["x"].ndim != 4 or not (sample or reconstruct):
         return
-    if images.ndim != 4:
-        return
+    images = sample(PREVIEW, seed=0) if sample else reconstruct(batch["x"][:PREVIEW])
     levels = images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    rows = [torch.cat(list(row), dim=2) for row in levels.split(8) if len(row) == 8]
-    if not rows:
-        return
+    levels = torch.cat([levels, levels.new_zeros(-len(levels) % 8, *levels.shape[1:])])  # a small batch: black to the row's end
+    rows = [torch.cat(list(row), dim=2) for row in torch.split(levels, 8)]
     pixels = torch.cat(rows, dim=1).permute(1, 2, 0).squeeze(-1).numpy()  # (8 H, 8 W[, 3])
     path = folder / "progress" / f"epoch_{epoch:04d}.png"
     path.parent.mkdir(exist_ok=True)

@@ -1,0 +1,1 @@
+"""The report: all figures and pictures of all models on one page."""

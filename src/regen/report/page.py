@@ -1,0 +1,129 @@
+"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk and can be mailed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from regen import paths
+from regen.errors import UserError
+from regen.evaluation.measures import MEASURES, Measure
+from regen.params import Params
+from regen.report.captions import caption, order
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of a model beside its limit and the published one."""
+
+    measure: Measure
+    value: float
+    error: float | None
+    limit: float | None
+    reference: float | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of a model, embedded."""
+
+    name: str
+    title: str
+    text: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One model."""
+
+    key: str
+    family: str
+    block: dict[str, Any]
+    rows: list[Row]
+    pictures: list[Picture]
+
+    def row(self, name: str) -> Row | None:
+        """The row of one measure, or None."""
+        return next((row for row in self.rows if row.measure.name == name), None)
+
+    def picture(self, name: str) -> Picture | None:
+        """The picture of one name, or None."""
+        return next((picture for picture in self.pictures if picture.name == name), None)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One data set and its models."""
+
+    dataset: str
+    block: dict[str, Any]
+    statistics: dict[str, Any]
+    sections: list[Section]
+
+    @property
+    def compared(self) -> list[str]:
+        """Measures that at least two of the models have: the columns of the comparison."""
+        names = [row.measure.name for section in self.sections for row in section.rows]
+        return [name for name in MEASURES if names.count(name) > 1]
+
+
+def build(given: Params) -> str:
+    """Return the page's HTML.
+
+    Raises:
+        UserError: a model has no metrics yet, or its metrics have a measure that nobody described.
+    """
+    chapters = []
+    for dataset, block in given.datasets.items():
+        keys = [key for key, model in given.models.items() if model["dataset"] == dataset]
+        if keys:
+            statistics = json.loads((paths.prepared(dataset) / "statistics.json").read_text(encoding="utf-8"))
+            chapters.append(Chapter(dataset, block, statistics, [section(key, given.models[key]) for key in keys]))
+    environment = Environment(
+        loader=PackageLoader("regen.report", "templates"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["figure"] = figure
+    environment.filters["scalar"] = lambda value: " ".join(str(value).split())
+    return environment.get_template("page.html.j2").render(chapters=chapters, given=given, measures=MEASURES)
+
+
+def section(key: str, block: dict[str, Any]) -> Section:
+    """Return one model's figures and pictures as the evaluation left them."""
+    try:
+        metrics = json.loads(paths.metrics(key).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{paths.metrics(key)}: no such file; run `dvc repro evaluate@{key}`") from None
+    except ValueError as error:
+        raise UserError(f"{paths.metrics(key)}: no valid JSON ({error}); run `dvc repro --force evaluate@{key}`") from None
+    if unknown := sorted(set(metrics) - set(MEASURES)):
+        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures.py")
+    rows = [
+        Row(measure, entry["value"], entry.get("error"), entry.get("limit"), entry.get("reference"))
+        for name, measure in MEASURES.items()
+        if (entry := metrics.get(name)) is not None
+    ]
+    found = sorted(paths.figures(key).glob("*.png"), key=lambda path: order(path.stem))
+    pictures = [Picture(path.stem, *caption(path.stem), _data_uri(path)) for path in found]
+    return Section(key, block["family"], block, rows, pictures)
+
+
+def figure(value: float | None) -> str:
+    """Return a number with four significant digits, as people write it; an en dash for none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{min(digits, 6)}f}".replace(",", "\u202f")  # narrow space between thousands
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,52 @@
+"""Small data and models that the tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from regen import models
+from regen.models.base import DataSpec, GenerativeModel
+from regen.training.devices import Devices
+
+IMAGES = DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16), labels=("left", "right", "bright"))
+
+# The smallest block of each family that is trained on images: the contract suite runs over all of them.
+BLOCKS: dict[str, dict[str, Any]] = {
+    "judge": {"target": "attributes", "channels": [4, 8], "features": 8},
+    "autoencoder": {"latent_dim": 4, "channels": [4, 8]},
+    "vae": {"latent_dim": 4, "channels": [4, 8]},
+    "gan": {"latent_dim": 4, "channels": [4, 8]},
+}
+
+
+def block(family: str, **changes: Any) -> dict[str, Any]:
+    """A valid block of params.yaml for one family."""
+    common = {"dataset": "toy", "family": family, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
+    return {**common, **BLOCKS[family], **changes}
+
+
+def build(family: str, **changes: Any) -> GenerativeModel:
+    """An untrained small model with fixed initial weights."""
+    torch.manual_seed(0)
+    return models.build(models.config(block(family, **changes), family), IMAGES)
+
+
+@pytest.fixture
+def toy() -> dict[str, np.ndarray]:
+    """40 images with one bright half, and three binary attributes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (40, 3)).astype(np.uint8)
+    x = rng.integers(0, 60, (40, 16, 16, 3))
+    x[:, :, :8] += 120 * labels[:, 0, None, None, None]
+    x[:, :, 8:] += 120 * labels[:, 1, None, None, None]
+    return {"x": (x + 60 * labels[:, 2, None, None, None]).astype(np.uint8), "labels": labels}
+
+
+@pytest.fixture
+def devices() -> Devices:
+    """One CPU thread, full precision: the same everywhere."""
+    return Devices("fp32", threads=1)

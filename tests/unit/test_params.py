@@ -1,0 +1,109 @@
+"""params.yaml: a person's mistakes are named, all at once, before any work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from regen import models, params
+from regen.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TOP = {"seed": 0, "precision": "auto", "threads": 2, "checkpoint_seconds": 20, "launcher": "python", "datasets": {}, "models": {}}
+VAE = {
+    "dataset": "punks", "family": "vae", "epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "latent_dim": 4, "channels": [8],
+}  # fmt: skip
+
+
+def refused(block, where="params.yaml: models.punks_vae"):
+    with pytest.raises(UserError) as error:
+        models.config(block, where)
+    return str(error.value).splitlines()
+
+
+def test_the_repository_s_own_params_are_right():
+    given = params.read(ROOT / "params.yaml")
+    for key, block in given.models.items():
+        assert models.config(block, key).dataset in given.datasets
+
+
+def test_an_unknown_key_is_named_with_the_nearest_one():
+    assert refused({**VAE, "latnt_dim": 3}) == ["params.yaml: models.punks_vae.latnt_dim: unknown key (did you mean latent_dim?)"]
+
+
+def test_a_missing_key_is_named():
+    block = {key: value for key, value in VAE.items() if key != "latent_dim"}
+    assert refused(block) == ["params.yaml: models.punks_vae.latent_dim: missing"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("latent_dim", "many", "expected a valid integer, got 'many'"),
+        ("latent_dim", 0, "expected greater than 0, got 0"),
+        ("latent_dim", 2.5, "expected a valid integer, got 2.5"),
+        ("latent_dim", True, "expected a valid integer, got True"),
+        ("beta", -1, "expected greater than or equal to 0, got -1"),
+        ("beta", float("nan"), "expected a finite number, got nan"),
+        ("learning_rate", 0, "expected greater than 0, got 0"),
+        ("schedule", "cosin", "expected 'constant', 'cosine', 'one_cycle' or 'linear_tail', got 'cosin'"),
+        ("ema", 1.0, "expected less than 1, got 1.0"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
+    assert refused({**VAE, key: value}) == [f"params.yaml: models.punks_vae.{key}: {expected}"]
+
+
+def test_an_unknown_family_is_named_with_the_nearest_one():
+    assert refused({**VAE, "family": "gam"}) == ["params.yaml: models.punks_vae.family: unknown family 'gam' (did you mean gan?)"]
+
+
+def test_all_mistakes_are_told_at_once():
+    lines = refused({**VAE, "beta": -1, "chanels": [1], "batch_size": "big"})
+    assert {line.split(":")[1].strip().rsplit(".", 1)[1] for line in lines} == {"beta", "chanels", "batch_size"}
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-4", 1e-4), ("1.0e-4", 1e-4), ("3", 3), ("-2.5", -2.5), ("0", 0)])
+def test_numbers_are_read_as_in_yaml_1_2(tmp_path, text, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(TOP).replace("models: {}", f"models: {{a: {{b: {text}}}}}"))
+    read = params.read(path).models["a"]["b"]
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_unknown_top_level_keys_are_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**TOP, "sed": 1}))
+    with pytest.raises(UserError, match=r"sed: unknown key \(did you mean seed\?\)"):
+        params.read(path)
+
+
+def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("models: [1, 2\nseed: {")
+    with pytest.raises(UserError, match="not valid YAML") as error:
+        params.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_traceback(tmp_path):
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    given["models"]["punks_vae"]["beta"] = -1
+    given["models"]["punks_vae"]["dataset"] = "punk"
+    given["models"]["punks_autoencoder"]["judge"] = "punks_jugde"
+    given["datasets"]["mnist"]["source"] = "floppy"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
+    done = subprocess.run(
+        [sys.executable, ROOT / "stages/check.py"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src")}
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert all(line.startswith("error: params.yaml: ") for line in done.stderr.splitlines())
+    for part in ("punks_vae.beta", "'punk' (did you mean punks?)", "(did you mean punks_judge?)", "datasets.mnist.source"):
+        assert part in done.stderr
+    assert not (tmp_path / "models").exists()
