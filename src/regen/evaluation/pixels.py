@@ -28,6 +28,8 @@ class Grid:
         images(real, "real images")
         if real.dtype != torch.uint8 or real.shape[1] != 3 or real.shape[2] != real.shape[3]:
             raise UserError(f"real images: expected square RGB as uint8 (N, 3, size, size), got {real.dtype} {tuple(real.shape)}")
+        if cells > real.shape[2]:
+            raise UserError(f"real images: {real.shape[2]} pixels a side hold no grid of {cells} cells; ask for fewer cells")
         self.size, self.cells = real.shape[2], cells
         places = torch.arange(self.size)
         for offset in (0.5, 0.0):  # the two conventions of nearest-neighbour enlargement: by centres, by corners
