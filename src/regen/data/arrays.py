@@ -77,6 +77,11 @@ class Moments:
         return math.sqrt(self.m2 / self.count)
 
 
+def first(arrays: Mapping[str, np.ndarray], examples: int) -> dict[str, np.ndarray]:
+    """Keep the first so many examples of each split, or all of them where `examples` is 0."""
+    return {stem: x[:examples] if examples and stem.split("_")[0] in SPLITS else x for stem, x in arrays.items()}
+
+
 def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
     """Write arrays as `<stem>.npy` and `statistics.json`: all of them or nothing.
 

@@ -40,7 +40,7 @@ IDX_STEMS = {"train": "train", "test": "t10k"}
 
 
 class Config(DatasetConfig):
-    """MNIST's block of params.yaml. `test_fraction` is ignored: the set comes split."""
+    """MNIST's block of params.yaml."""
 
     source: Literal["mirror"]
     digits: tuple[int, ...] = Field(tuple(range(10)), min_length=1, strict=False)  # the classes to keep

@@ -60,7 +60,6 @@ class Config(DatasetConfig):
     """The punks' block of params.yaml."""
 
     source: Literal["mirror"]
-    test_fraction: float = Field(0.2, gt=0, lt=1)  # kept for evaluation only
     size: int = Field(64, ge=GRID, le=1024)  # pixels a side after enlarging
     test_fraction: float = Field(gt=0, lt=1)  # share of the portraits that no model sees
     background: str = Field("#638596", pattern="^#[0-9a-fA-F]{6}$")  # what shows through transparent pixels
