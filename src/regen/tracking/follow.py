@@ -88,7 +88,7 @@ class _Follower:
             return lineage.of_model(str(noted["run"]["key"]))
         tags = lineage.of_training(noted["run"])
         state.write(self.folder / "lineage.json", tags)  # by the time of a `sync`, dvc.lock may tell of another data set
-        return {**tags, **noted["tags"], "attempt": str(noted["attempt"])}
+        return {**tags, **noted["tags"]}
 
     def _say(self, line: str) -> None:
         if not self.said:

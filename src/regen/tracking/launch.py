@@ -83,14 +83,15 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
         if before.get("status", "FINISHED") == "FINISHED":  # none, or one that is complete
             before = {"training": uuid.uuid4().hex, "attempt": 0, "started": state.milliseconds()}
         work = (paths.WORK / "train" / key / signature).resolve()
+        attempt = before["attempt"] + 1
         training = {
             "training": before["training"],
-            "attempt": before["attempt"] + 1,
+            "attempt": attempt,
             "started": before["started"],
             "status": None,
             "work": str(work),
             "run": {"key": key, "signature": signature, "params": dict(params), "dataset": dataset},
-            "tags": _tags(key) | {"device": device},
+            "tags": _tags(key) | {"device": device, "attempt": str(attempt)},
         }
         state.write(folder / "training.json", training)
         state.write(folder.parent / "current.json", {"signature": signature})

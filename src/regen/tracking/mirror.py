@@ -173,7 +173,7 @@ class Sender:
         current = self.folder.parent / "current.json"
         before = state.read(current).get("signature")
         state.write(current, {"signature": self.training["run"]["signature"]})
-        if self.created or before == self.training["run"]["signature"]:
+        if (self.created and self.training["training"] is None) or before == self.training["run"]["signature"]:
             return False
         name = environ.get("DVC_EXP_NAME") or launch.git("rev-parse", "--short", "HEAD")
         earlier = self.run.data.tags.get("dvc.restored", "").split()

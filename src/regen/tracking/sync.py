@@ -105,7 +105,7 @@ def _done(sender: Sender, here: bool) -> str:
         done.append("restored here, linked")
     closed = sender.deliver(workspace=here)
     if sender.sent:
-        done.append("sent " + ", ".join(f"{count} {what}" for what, count in sorted(sender.sent.items())))
+        done.append("sent " + ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in sorted(sender.sent.items())))
     if closed:
         done.append(f"closed as {sender.training['status'] or 'KILLED'}")
     return ", ".join(done)
