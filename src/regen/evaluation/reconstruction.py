@@ -76,7 +76,7 @@ class PCA:
 
     def __init__(self, train: Tensor, latent_dim: int, seed: int = 0) -> None:
         """Fit `latent_dim` components to (N, ...) training images, uint8 or floats in [0, 1]."""
-        flat = train.flatten(1)
+        flat = train.flatten(1).cpu()  # eigenvectors of float64: the same, and as fast, on the CPU
         group, first, size = equal_pixels(flat)
         merged = pixels(flat[:, first])  # (N, g): one column for each group
         centre = merged.double().mean(0)
