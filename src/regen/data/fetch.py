@@ -121,15 +121,16 @@ def _copy(source: IO[bytes], file: File, target: Path) -> None:
 def _from_web(mirror: Url, file: File, target: Path) -> None:
     kept, partial = cache() / file.sha256, cache() / "partial" / hashlib.sha256(mirror.url.encode()).hexdigest()
     packed = mirror.url.endswith(".gz")  # then of a size that no pin states, but hardly above the unpacked one
-    with FileLock(f"{partial}.lock"):
+    with FileLock(cache() / "partial" / f"{file.sha256}.lock"):
         # What an earlier run left of it is continued. Should the two parts turn out to be of different files, then once
         # more from the start.
         for continued in (True, False) if partial.exists() else (False,):
+            if kept.exists():  # meanwhile, by another process or by the first round
+                break
             web.download(mirror.url, partial, file.name, file.size + packed * BLOCK, None if packed else file.size)
             try:
                 with web.opened(partial) as source:
                     _copy(source, file, kept)
-                break
             except MirrorError:
                 if not continued:
                     raise
