@@ -5,6 +5,7 @@ The data is Y. LeCun's, C. Cortes' and C. Burges'.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +96,6 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) < start:
         raise UserError(f"{path}: not an IDX file of {ndim} dimensions; {remedy}")
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", ndim, 4))
-    if len(content) - start != np.prod(shape):
+    if len(content) - start != math.prod(shape):
         raise UserError(f"{path}: {len(content) - start:,} values, its header says {shape}; {remedy}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

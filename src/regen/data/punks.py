@@ -6,12 +6,13 @@ All of them are one picture of 100 x 100 portraits, whose SHA-256 the CryptoPunk
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from regen.data import fetch
 from regen.data.mirrors import File, Package, Url
@@ -62,7 +63,14 @@ class Config(DatasetConfig):
     source: Literal["mirror"]
     size: int = Field(64, ge=GRID, le=1024)  # pixels a side after enlarging
     test_fraction: float = Field(gt=0, lt=1)  # share of the portraits that no model sees
-    background: str = Field("#638596", pattern="^#[0-9a-fA-F]{6}$")  # what shows through transparent pixels
+    background: str = "#638596"  # what shows through transparent pixels
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, background: str) -> str:
+        if not re.fullmatch("#[0-9a-fA-F]{6}", background):
+            raise ValueError("a colour like '#638596'")
+        return background
 
 
 def download(config: Config, folder: Path) -> dict[str, Any]:

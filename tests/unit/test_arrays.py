@@ -1,0 +1,207 @@
+"""Prepared folders: exact statistics, memory-mapped loading, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regen import data
+from regen.data import arrays, folders
+from regen.data.arrays import Moments
+from regen.errors import UserError
+
+DESCRIPTION = {"dataset": "toy", "kind": "toy", "source": "made", "shape": [1, 2, 2], "labels": ["a", "b"]}
+
+
+def images(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 2, 2, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    folder = tmp_path / "prepared" / "toy"
+    content = {"train": images(50), "test": images(20, 1), "train_labels": np.arange(50) % 2, "test_labels": np.arange(20) % 2}
+    arrays.write(folder, content, DESCRIPTION)
+    return folder
+
+
+# -- moments
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1,), (7, 3), (400, 31, 2)])
+def test_moments_agree_with_numpy(dtype: type, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 1000)  # many blocks
+    x = (np.random.default_rng(1).normal(size=shape) * 50 + 100).astype(dtype)
+    moments, wide = Moments.of(x), x.astype(np.longdouble)
+    assert (moments.count, moments.min, moments.max) == (x.size, x.min(), x.max())
+    assert float(moments.mean) == pytest.approx(float(wide.mean()), rel=1e-14)
+    assert moments.std == pytest.approx(float(wide.std()), rel=1e-13)
+
+
+def test_moments_of_bytes_are_exact() -> None:
+    x = images(3000)
+    values = [int(value) for value in x.ravel()]
+    mean = Fraction(sum(values), len(values))
+    moments = Moments.of(x)
+    assert moments.mean == mean
+    assert moments.m2 == sum((value - mean) ** 2 for value in values)
+    assert float(moments.mean) == x.mean()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_merge_to_the_whole_however_a_stream_is_cut(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.integers(0, 256, rng.integers(2, 500), dtype=np.uint8)
+    cuts = np.sort(rng.integers(0, len(x) + 1, rng.integers(0, 6)))  # empty parts among them
+    total = Moments()
+    for part in np.split(x, cuts):
+        total = total.merge(Moments.of(part))
+    assert total == Moments.of(x)
+
+
+def test_moments_of_floats_far_from_zero_keep_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 100)
+    noise = np.random.default_rng(0).normal(size=10_000)
+    assert Moments.of(noise + 1e9).std == pytest.approx(noise.std(), rel=1e-6)  # sum(x^2)/n - mean^2 would give 0 or NaN
+
+
+def test_moments_of_a_memory_mapped_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", images(1000))
+    assert Moments.of(np.load(tmp_path / "x.npy", mmap_mode="r")) == Moments.of(images(1000))
+
+
+# -- folders
+
+
+def test_statistics_describe_the_splits(prepared: Path) -> None:
+    content = arrays.statistics(prepared)
+    train = images(50)
+    assert content["splits"]["train"] == {
+        "count": 50,
+        "min": train.min(),
+        "max": train.max(),
+        "mean": train.mean(),
+        "std": pytest.approx(train.std(), rel=1e-14),
+    }
+    assert set(content["splits"]) == {"train", "test"}
+    assert {key: content[key] for key in DESCRIPTION} == DESCRIPTION
+
+
+def test_statistics_hold_the_sha256_of_every_file(prepared: Path) -> None:
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in prepared.glob("*.npy")}
+    assert arrays.statistics(prepared)["sha256"] == files
+    assert len(files) == 4
+
+
+def test_writing_twice_gives_the_same_bytes(prepared: Path) -> None:
+    before = {path.name: path.read_bytes() for path in prepared.iterdir()}
+    loaded = {stem: np.load(prepared / f"{stem}.npy") for stem in ("test_labels", "test", "train_labels", "train")}
+    arrays.write(prepared, loaded, dict(reversed(DESCRIPTION.items())))
+    assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
+
+
+def test_loading_gives_memory_maps_of_one_split(prepared: Path) -> None:
+    loaded = arrays.load(prepared, "test")
+    assert {name: type(x) for name, x in loaded.items()} == {"x": np.memmap, "labels": np.memmap}
+    np.testing.assert_array_equal(loaded["x"], images(20, 1))
+    np.testing.assert_array_equal(loaded["labels"], np.arange(20) % 2)
+
+
+def test_a_set_without_labels_loads_without(tmp_path: Path) -> None:
+    arrays.write(tmp_path / "toy", {"train": images(3)}, DESCRIPTION)
+    assert list(arrays.load(tmp_path / "toy", "train")) == ["x"]
+
+
+def test_first_examples_are_kept_of_splits_and_labels_alone() -> None:
+    kept = arrays.first({"train": images(5), "train_labels": np.arange(5), "template": np.arange(9)}, 2)
+    assert {stem: len(x) for stem, x in kept.items()} == {"train": 2, "train_labels": 2, "template": 9}
+    assert len(arrays.first({"train": images(5)}, 0)["train"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda folder: (folder / "statistics.json").unlink(), r"statistics\.json: no such file"),
+        (lambda folder: (folder / "statistics.json").write_text("{"), r"statistics\.json: damaged"),
+        (lambda folder: (folder / "statistics.json").write_text("[]"), r"statistics\.json: damaged"),
+        (lambda folder: (folder / "train.npy").unlink(), r"train\.npy: no such file"),
+        (lambda folder: (folder / "train.npy").write_bytes(b""), r"train\.npy: damaged or cut short"),
+        (lambda folder: (folder / "train.npy").write_bytes(b"\x80\x04K\x01."), r"train\.npy: damaged or cut short"),  # a pickle
+        (lambda folder: cut((folder / "train.npy"), 3), r"train\.npy: damaged or cut short"),
+        (lambda folder: cut((folder / "train_labels.npy"), 300), r"train_labels\.npy: damaged or cut short"),
+        (lambda folder: np.save(folder / "train_labels.npy", np.arange(49)), r"train has 49 labels, statistics\.json says 50"),
+    ],
+)
+def test_a_damaged_folder_is_named_with_its_remedy(prepared: Path, harm: Callable[[Path], object], told: str) -> None:
+    harm(prepared)
+    with pytest.raises(UserError, match=rf"{told}.*dvc repro --force prepare@toy`$"):
+        arrays.load(prepared, "train")
+
+
+def cut(path: Path, count: int) -> None:
+    path.write_bytes(path.read_bytes()[:-count])
+
+
+def test_an_unknown_split_names_those_there_are(prepared: Path) -> None:
+    with pytest.raises(UserError, match=r"has no split 'validation' \(there is: test, train\)"):
+        arrays.load(prepared, "validation")
+
+
+def test_a_failed_writing_leaves_the_old_folder_and_nothing_else(prepared: Path) -> None:
+    before = {path.name: path.read_bytes() for path in prepared.iterdir()}
+    with pytest.raises(ValueError, match="JSON"):  # a bug of ours: no NaN in statistics
+        arrays.write(prepared, {"train": np.array([math.nan])}, DESCRIPTION)
+    assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
+    assert list(prepared.parent.iterdir()) == [prepared]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".toy.part").mkdir()
+    (tmp_path / ".toy.part" / "half").touch()
+    with folders.replacing(tmp_path / "toy") as folder:
+        (folder / "whole").touch()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["toy", "toy/whole"]
+
+
+# -- the registry
+
+
+def test_kinds_are_found_by_their_files() -> None:
+    assert {"mnist", "punks"} <= set(data.kinds())
+    assert not {"arrays", "fetch", "folders", "mirrors", "packages", "web"} & set(data.kinds())
+
+
+@pytest.mark.parametrize("name", data.kinds())
+def test_a_kind_has_a_config_and_its_two_functions(name: str) -> None:
+    module = data.kind(name)
+    assert {"Config", "download", "prepare"} <= set(vars(module))
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"source": "mirror"}, "datasets.x.kind: missing (there is: "),
+        ({"kind": "mnits", "source": "mirror"}, "datasets.x.kind: unknown kind of data set 'mnits' (did you mean mnist?)"),
+        ({"kind": "mnist", "source": "miror"}, "datasets.x.source: expected 'mirror', got 'miror'"),
+        (
+            {"kind": "mnist", "source": "mirror", "digits": [1, 10]},
+            "datasets.x.digits: expected different digits from 0 to 9, got",
+        ),
+        (
+            {"kind": "mnist", "source": "mirror", "digits": [1, 1]},
+            "datasets.x.digits: expected different digits from 0 to 9, got",
+        ),
+        ({"kind": "mnist", "source": "mirror", "digit": [1]}, "datasets.x.digit: unknown key (did you mean digits?)"),
+    ],
+)
+def test_a_wrong_block_is_refused_by_name(block: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError) as raised:
+        data.config(block, "params.yaml: datasets.x")
+    assert told in str(raised.value)
