@@ -16,7 +16,7 @@ from regen.tracking import lineage, state
 
 POLL = 1.0  # seconds between two looks at the files
 SLOWEST_POLL = 30.0  # while the server does not answer
-GRACE = 60  # seconds after the stage's end; what is not sent by then is left to `sync`
+GRACE = 120  # seconds after the stage's end; what is not sent by then is left to `sync`
 
 
 def quieten(timeout: int) -> None:
@@ -69,11 +69,11 @@ class _Follower:
                     sender.deliver()
                 elif self.training:
                     sender.send(state.Source.of(Path(sender.training["work"])))
-                (self.folder / "behind").unlink(missing_ok=True)
+                state.say(self.folder, "ready")
                 delay = POLL
             except Exception as error:
                 traceback.print_exc()
-                (self.folder / "behind").touch()
+                state.say(self.folder, "behind")
                 self._say(f"{state.shown(uri)}: {reason(error)}; the work goes on, `make mlflow-sync` sends what is missing")
                 sender, delay = None, min(2 * delay, SLOWEST_POLL)
             if last:

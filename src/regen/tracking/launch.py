@@ -23,7 +23,7 @@ import regen
 from regen import paths
 from regen.tracking import state
 
-PATIENCE = 3.0  # seconds that `finish` gives a mirror that is not behind
+PATIENCE = 3.0  # seconds that `finish` gives a mirror that has reached its server and is not behind
 
 
 class Mirror:
@@ -36,7 +36,13 @@ class Mirror:
     def __init__(self, folder: Path | None = None, source: state.Source | None = None, mode: str = "train") -> None:
         """Start the child for the training noted in `folder`; nothing without one."""
         self.folder, self.source, self.mode = folder, source, mode
-        self.child = _spawn(folder, mode) if folder else None
+        self.child: subprocess.Popen[bytes] | None = None
+        if folder:
+            state.say(folder, "starting")
+            try:
+                self.child = _spawn(folder, mode)
+            except OSError as error:  # no process or memory to spare: `finish` still keeps all for `sync`
+                _say(f"{error}; `make mlflow-sync` sends this run later")
 
     def finish(self, status: str = "FINISHED") -> None:
         """End the run as FINISHED, FAILED or KILLED. Returns within a few seconds; `sync` sends what is left then."""
@@ -51,14 +57,16 @@ class Mirror:
                 state.write(folder / "training.json", noted | {"status": status, "ended": state.milliseconds()})
         except Exception as error:
             _say(f"{type(error).__name__}: {error}; this run stays incomplete in MLflow")
-        behind = (folder / "behind").exists()  # then it has said so, and waiting would not help
-        if self.child is not None and self.child.stdin is not None:
-            self.child.stdin.close()
-            try:
-                self.child.wait(timeout=0.2 if behind else PATIENCE)
-            except subprocess.TimeoutExpired:
-                if not behind:
-                    _say(f"still sending to {state.shown(state.server())}; should that fail, `make mlflow-sync` sends the rest")
+        if self.child is None or self.child.stdin is None:
+            return
+        said = state.said(folder)
+        self.child.stdin.close()
+        try:
+            self.child.wait(timeout=PATIENCE if said == "ready" else 0.2)  # a server that is slow now stays slow
+        except subprocess.TimeoutExpired:
+            uri = state.server()
+            if said != "behind" and not uri.startswith("sqlite:"):  # a file does not go away
+                _say(f"still sending to {state.shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
 
     def __enter__(self) -> Mirror:
         """Return the mirror; leaving the block finishes it."""

@@ -161,7 +161,6 @@ class Sender:
         changed = self.close(status)
         for copy in copies:
             shutil.rmtree(copy, ignore_errors=True)
-        (self.folder / "behind").unlink(missing_ok=True)
         return changed
 
     def link(self) -> bool:

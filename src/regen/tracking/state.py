@@ -3,6 +3,7 @@
     training.json   one training: identity, attempt, params, tags, status       written by the stage (`launch`)
     files-<time>/   its files once it has ended, until the server has them      written by the stage (`launch`)
     sent.json       run id and artefact hashes for each server, time stamps     written by the sender, under `lock`
+    mirror          how the mirror fares: starting, ready or behind             written by the sender
     log             what libraries and tracebacks of the sender said
 
 Nothing here is an out, so it may hold times, paths and run ids.
@@ -54,6 +55,18 @@ def folder(key: str, signature: str) -> Path:
 def folders() -> list[Path]:
     """Folders of all trainings that were noted here."""
     return sorted(path.parent for path in base().glob("*/*/training.json"))
+
+
+def say(folder: Path, word: str) -> None:
+    """Note how a mirror fares: starting, ready or behind."""
+    if said(folder) != word:
+        (folder / "mirror").write_text(word, encoding="utf-8")
+
+
+def said(folder: Path) -> str:
+    """Return how a mirror fares."""
+    path = folder / "mirror"
+    return path.read_text(encoding="utf-8") if path.exists() else "starting"
 
 
 def clone() -> str:

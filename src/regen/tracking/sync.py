@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from regen.tracking.mirror import Sender
 
 ATTEMPTS = 3
+PATIENCE = 30  # seconds for a mirror whose stage has just ended
 
 
 def sync() -> None:
@@ -85,7 +86,7 @@ def _bring_up(client: Any, experiment: str, uri: str, folder: Path, here: bool) 
     if training["status"] == "FINISHED" and not here and not state.snapshots(folder):
         return None
     try:
-        with filelock.FileLock(folder / "lock", timeout=2):
+        with filelock.FileLock(folder / "lock", timeout=PATIENCE):
             if _alive(training):
                 return f"{name}: is being trained"
             sender = Sender(client, experiment, uri, folder)
@@ -105,7 +106,9 @@ def _done(sender: Sender, here: bool) -> str:
         done.append("restored here, linked")
     closed = sender.deliver(workspace=here)
     if sender.sent:
-        done.append("sent " + ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in sorted(sender.sent.items())))
+        done.append(
+            "sent " + ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in sorted(sender.sent.items()))
+        )
     if closed:
         done.append(f"closed as {sender.training['status'] or 'KILLED'}")
     return ", ".join(done)
