@@ -457,6 +457,13 @@ def test_a_member_longer_than_its_pin_is_dropped(folder: Path, npm: Callable[[by
     assert "longer than the 512,000 bytes expected" in message
 
 
+def test_no_more_is_read_of_a_longer_file_than_shows_that_it_is_longer(tmp_path: Path) -> None:
+    stream = io.BytesIO(bytes(50_000_000))
+    with pytest.raises(MirrorError, match="longer than the 512,000 bytes expected"):
+        fetch._copy(stream, pinned(), tmp_path / "data.bin")
+    assert stream.tell() == len(CONTENT) + 1
+
+
 def test_a_link_of_the_members_name_is_not_followed(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
