@@ -81,6 +81,9 @@ class TrainedModel(GenerativeModel):
         """The part whose exponential moving average is evaluated where `config.ema` > 0."""
         return self
 
+    def settle(self) -> None:
+        """Recompute what follows from the weights, once they are those to be evaluated. Most models have nothing to do."""
+
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss that `player` minimises (a scalar: mean over the batch) and detached figures to log."""
         raise NotImplementedError

@@ -1,7 +1,12 @@
 """Deep convolutional generative adversarial network (Goodfellow et al. 2014; architecture after Radford et al. 2016).
 
-min_G max_D E log D(x) + E log(1 - D(G(z))), z ~ N(0, I). Two players take turns at every step: the discriminator on the
-batch and as many samples, the generator by the non-saturating loss -log D(G(z)) or the hinge loss (Lim and Ye 2017).
+min_G max_D E log D(x) + E log(1 - D(G(z))), z ~ N(0, I). The two players take turns at every step. What they minimise is,
+with d the discriminator's logit and f(t) = log(1 + e^-t):
+
+* `non_saturating`: D: f(d(x)) + f(-d(G(z))); G: f(d(G(z))).
+* `hinge` (Lim and Ye 2017): D: max(0, 1 - d(x)) + max(0, 1 + d(G(z))); G: -d(G(z)).
+* `relativistic` (Jolicoeur-Martineau 2019; Huang et al. 2024): D: f(d(x) - d(G(z))); G: f(d(G(z)) - d(x)). Each sample is
+  held against a real image, so dropping modes does not pay.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from regen.models import layers
+from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks, normal
 
 
@@ -22,11 +27,14 @@ class Config(TrainedConfig):
     """Parameters of a GAN. `learning_rate` is the generator's."""
 
     latent_dim: PositiveInt
-    channels: list[PositiveInt] = Field(min_length=1)  # of the discriminator's convolutions, mirrored in the generator
-    objective: Literal["non_saturating", "hinge"] = "non_saturating"
+    channels: list[PositiveInt] = Field(min_length=2)  # at full size, then at each halving; of both networks
+    hidden: NonNegativeInt = 0  # units of the discriminator's layer before the last; 0 = none
+    objective: Literal["non_saturating", "hinge", "relativistic"] = "non_saturating"
     discriminator_rate: float = Field(1.0, gt=0)  # learning rate of the discriminator, as a multiple of the generator's
-    spectral_norm: bool = True  # bound the discriminator's slope (Miyato et al. 2018)
-    r1: float = Field(0.0, ge=0)  # weight of the gradient penalty gamma/2 |grad D(x)|^2 on real images (Mescheder et al. 2018)
+    spectral_norm: bool = False  # bound the discriminator's slope (Miyato et al. 2018)
+    r1: float = Field(0.0, ge=0)  # weight of gamma/2 |grad d(x)|^2 on real images (Mescheder et al. 2018)
+    r2: float = Field(0.0, ge=0)  # the same on generated images
+    penalty_every: PositiveInt = 1  # apply r1 and r2 at one step in so many, drawn at random, with so many times the weight
     grid: NonNegativeInt = 0  # pixel art drawn on so coarse a grid is generated on it and enlarged: 24 for punks; 0 = every pixel
 
 
@@ -34,23 +42,26 @@ class Model(TrainedModel):
     """Generator from `latent_dim` normal variables to images, and the discriminator that it was trained against."""
 
     config: Config
+    enlarged: Tensor
+    centres: Tensor
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        depth, height, width = data.shape
-        self.drawn = (depth, config.grid or height, config.grid or width)  # the size at which G draws and D looks
-        self.generator = nn.Sequential(layers.decoder(self.drawn, config.channels, config.latent_dim), nn.Tanh())
-        self.discriminator = layers.encoder(self.drawn, config.channels, 1)
-        for name, module in list(self.discriminator.named_children()):
-            if isinstance(module, nn.BatchNorm2d):
-                self.discriminator[int(name)] = nn.Identity()
-            elif config.spectral_norm and isinstance(module, nn.Conv2d | nn.Linear):
-                spectral_norm(module)
-        self.register_buffer("enlarged", _nearest(self.drawn[1], height), persistent=False)
-        self.register_buffer("centres", _nearest(height, self.drawn[1]), persistent=False)
-
-    enlarged: Tensor
-    centres: Tensor
+        depth, full, _ = data.shape
+        size = config.grid or full  # at which G draws and D looks
+        halvings = len(config.channels) - 1
+        if size % 2**halvings:
+            raise UserError(f"channels: {halvings} halvings need a side divisible by {2**halvings}; got {size} pixels")
+        small = size >> halvings
+        self.generator = _generator(depth, small, config.channels, config.latent_dim)
+        self.discriminator = _discriminator(depth, small, config.channels, config.hidden)
+        if config.spectral_norm:
+            for layer in self.discriminator:
+                if isinstance(layer, nn.Conv2d | nn.Linear):
+                    spectral_norm(layer)
+        self.register_buffer("enlarged", _nearest(size, full), persistent=False)
+        self.register_buffer("centres", _nearest(full, size), persistent=False)
+        self._drawn = torch.empty(0)  # one forward pass of G serves both players of a step
 
     def players(self) -> dict[str, dict[str, nn.Parameter]]:
         """The discriminator, then the generator."""
@@ -65,26 +76,43 @@ class Model(TrainedModel):
         return self.generator
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of one player, mean over the batch."""
+        """Return the loss of one player, mean over the batch. The generator's turn follows the discriminator's."""
         real = batch["x"][..., self.centres, :][..., self.centres] * 2 - 1
-        z = torch.randn(len(real), self.config.latent_dim, device=real.device)
         if player == "generator":
-            fake = self.discriminator(self.generator(z)).float()
-            loss = -fake.mean() if self.config.objective == "hinge" else F.softplus(-fake).mean()
+            drawn, self._drawn = self._drawn, torch.empty(0)
+            loss = self._generator_loss(real, drawn)
             return loss, {"generator": loss.detach()}
-        with torch.no_grad():
-            drawn = self.generator(z)
-        on_real, on_fake = self.discriminator(torch.cat([real, drawn.to(real.dtype)])).float().chunk(2)
+        self._drawn = self.generator(torch.randn(len(real), self.config.latent_dim, device=real.device))
+        drawn = self._drawn.detach().to(real.dtype)
+        on_real, on_drawn = self.discriminator(torch.cat([real, drawn])).float()[:, 0].chunk(2)
         if self.config.objective == "hinge":
-            loss = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
+            loss = F.relu(1 - on_real).mean() + F.relu(1 + on_drawn).mean()
+        elif self.config.objective == "relativistic":
+            loss = F.softplus(on_drawn - on_real).mean()
         else:
-            loss = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
-        figures = {"discriminator": loss.detach(), "D(x)": on_real.detach().mean(), "D(G(z))": on_fake.detach().mean()}
-        if self.config.r1:
-            x = real.requires_grad_()
-            (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
-            loss = loss + self.config.r1 / 2 * slope.float().square().sum((1, 2, 3)).mean()
+            loss = F.softplus(-on_real).mean() + F.softplus(on_drawn).mean()
+        figures = {"discriminator": loss.detach(), "realness_gap": (on_real - on_drawn).detach().mean()}
+        if torch.rand(()) < 1 / self.config.penalty_every:
+            for images, weight in ((real, self.config.r1), (drawn, self.config.r2)):
+                if weight:
+                    loss = loss + weight / 2 * self.config.penalty_every * self._squared_slope(images)
         return loss, figures
+
+    def settle(self) -> None:
+        """Let the generator's batch normalisation see what its averaged weights give: those statistics are no average."""
+        norms = [module for module in self.generator.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+        training = self.generator.training
+        self.generator.train()
+        with torch.no_grad():
+            for z in chunks(normal(2048, self.config.latent_dim, 0, self.device), 256):
+                self.generator(z)
+        self.generator.train(training)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
@@ -95,6 +123,51 @@ class Model(TrainedModel):
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n new images (n, C, H, W) in [0, 1]: G(z) at z ~ N(0, I)."""
         return self.decode(normal(n, self.config.latent_dim, seed, self.device))
+
+    def _generator_loss(self, real: Tensor, drawn: Tensor) -> Tensor:
+        on_drawn = self.discriminator(drawn).float()[:, 0]
+        if self.config.objective == "hinge":
+            return -on_drawn.mean()
+        if self.config.objective == "relativistic":
+            with torch.no_grad():  # no way from d(x) to G
+                on_real = self.discriminator(real).float()[:, 0]
+            return F.softplus(on_real - on_drawn).mean()
+        return F.softplus(-on_drawn).mean()
+
+    def _squared_slope(self, images: Tensor) -> Tensor:
+        x = images.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
+        return slope.float().square().sum((1, 2, 3)).mean()
+
+
+def _generator(depth: int, small: int, channels: list[int], latent_dim: int) -> nn.Sequential:
+    """From (N, latent_dim) to (N, depth, size, size) in [-1, 1]: dense, then doubled in size up to `channels[0]` maps."""
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, channels[-1] * small * small, bias=False),
+        nn.Unflatten(1, (channels[-1], small, small)),
+        nn.BatchNorm2d(channels[-1]),
+        nn.ReLU(),
+    ]
+    for count, following in zip(reversed(channels), reversed(channels[:-1]), strict=False):
+        layers += [nn.ConvTranspose2d(count, following, 4, 2, 1, bias=False), nn.BatchNorm2d(following), nn.ReLU()]
+    layers += [nn.Conv2d(channels[0], depth, 3, 1, 1), nn.Tanh()]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.02)
+    return nn.Sequential(*layers)
+
+
+def _discriminator(depth: int, small: int, channels: list[int], hidden: int) -> nn.Sequential:
+    """From (N, depth, size, size) to a logit (N, 1). No batch normalisation: it would let images of a batch see each other."""
+    layers: list[nn.Module] = []
+    for count, following in zip([depth, *channels[1:-1]], channels[1:], strict=True):
+        layers += [nn.Conv2d(count, following, 4, 2, 1), nn.LeakyReLU(0.2)]
+        nn.init.kaiming_normal_(layers[-2].weight, 0.2)
+        nn.init.zeros_(layers[-2].bias)
+    features = channels[-1] * small * small
+    if hidden:
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 1))
 
 
 def _nearest(source: int, target: int) -> Tensor:

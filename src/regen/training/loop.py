@@ -154,6 +154,7 @@ def _result(model: TrainedModel, average: nn.Module | None) -> TrainedModel:
     result = copy.deepcopy(model)
     if average is not None:
         result.averaged().load_state_dict(average.state_dict())
+    result.settle()
     return result.eval()
 
 
