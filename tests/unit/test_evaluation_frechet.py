@@ -111,7 +111,7 @@ def test_kernel_distance_does_not_depend_on_the_chunk() -> None:
     ("x", "message"),
     [
         (torch.zeros(1, 3), "too few"),
-        (torch.full((5, 3), float("nan")), "5 of 5 examples have NaN"),
+        (torch.tensor([[0.0, 1.0, float("nan")], *[[0.0, 1.0, 2.0]] * 4]), "1 of 5 examples have NaN"),
         (torch.zeros(5, 4), "differ in shape"),
         (torch.zeros(5), r"expected features of shape"),
     ],
@@ -136,6 +136,13 @@ def test_compare_sets_the_limit_with_as_many_training_examples_as_samples() -> N
     measures = distances.compare(train, test, train)  # the samples are all of the training data, in another order
     for name, entry in measures.items():
         assert entry["value"] == pytest.approx(entry["limit"], rel=1e-9), name
+
+
+def test_compare_uses_no_more_training_examples_than_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples, test, train = (torch.randn(n, 8, generator=generator) for n in (20, 500, 5000))
+    limit = distances.compare(samples, test, train)["frechet_distance"]["limit"]
+    assert limit > 10 * frechet_distance(train, test)  # few examples are far from the test examples by their number alone
 
 
 def test_compare_needs_as_many_training_examples_as_samples() -> None:

@@ -106,8 +106,12 @@ def test_nearest_finds_a_copy_at_distance_zero(pictures) -> None:
 
 
 def test_equal_references_come_in_their_order() -> None:
-    references = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0], [5.0, 5.0]])
-    assert nearest(torch.zeros(1, 2), references, k=3)[1].tolist() == [[1, 2, 0]]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        equal = torch.randperm(60, generator=generator)[:6]
+        references = torch.rand(60, 2, generator=generator) + 1
+        references[equal] = 0.5
+        assert nearest(torch.zeros(1, 2), references, k=3, chunk=25)[1].tolist() == [sorted(equal.tolist())[:3]]
 
 
 def test_nearest_leaves_its_inputs_alone(pictures) -> None:
@@ -133,11 +137,11 @@ def test_training_images_given_as_samples_are_copies(pictures) -> None:
 
 def test_test_images_given_as_samples_are_as_new_as_test_images(pictures) -> None:
     train, test = pictures[:12], pictures[12:]
-    got = copying_measures(test.float() / 255, test, train)
+    got = copying_measures(test, test, train)
     assert got["copies"]["value"] == 0.0
-    assert got["near_copies"]["value"] == pytest.approx(got["near_copies"]["limit"], abs=0.1)
-    assert got["copying"]["value"] == pytest.approx(0.5, abs=0.1)
-    assert got["nearest_distance"]["value"] == pytest.approx(got["nearest_distance"]["limit"])
+    assert got["near_copies"]["value"] == got["near_copies"]["limit"] == 1 / 12  # 5 % of 12 images
+    assert got["copying"]["value"] == 0.5
+    assert got["nearest_distance"]["value"] == got["nearest_distance"]["limit"]
 
 
 def test_noise_is_no_copy(pictures) -> None:

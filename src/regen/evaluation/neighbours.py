@@ -67,8 +67,8 @@ def nearest(queries: Tensor, references: Tensor, k: int = 1, chunk: int = 1000) 
     """Return the k nearest of `references` (m, ...) to each of `queries` (n, ...): distances and indices, (n, k), nearest first.
 
     The distance is the root mean square difference a dimension: for images in [0, 1], or uint8, the RMS pixel difference in
-    [0, 1]. Equal distances come in the order of the references. A float32 matmul makes a short list, whose distances are then
-    taken exactly, so a copy has distance 0.
+    [0, 1]. A float32 matmul makes a short list, whose distances are then taken exactly, so a copy has distance 0. Up to k + 4
+    equal distances come in the order of the references.
 
     Raises:
         UserError: fewer references than k, or different shapes.
