@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import warnings
 
 import torch
 
@@ -41,7 +42,9 @@ def main() -> None:
 
 def images(x: object) -> torch.Tensor:
     """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
-    return torch.as_tensor(x).permute(0, 3, 1, 2)
+    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.as_tensor(x).permute(0, 3, 1, 2)
 
 
 def write(measured: dict[str, dict[str, float]], key: str) -> None:

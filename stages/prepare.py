@@ -18,8 +18,6 @@ def main() -> None:
     params.known(key, list(given.datasets), "params.yaml: datasets", "data set")
     config = data.config(given.datasets[key], f"params.yaml: datasets.{key}")
     prepared, description = data.kind(config.kind).prepare(config, paths.raw(key), given.seed)
-    if config.examples:
-        prepared = {name: array[: config.examples] for name, array in prepared.items()}
     description |= {"dataset": key, "kind": config.kind, "source": config.source}
     arrays.write(paths.prepared(key), arrays.first(prepared, config.examples), description)
 

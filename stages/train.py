@@ -38,11 +38,12 @@ def main() -> None:
         params=config.model_dump(), seed=given.seed, precision=given.precision, threads=given.threads,
         data=statistics["sha256"], device=devices.kind, processes=devices.world_size,
     )  # fmt: skip
+    logged = {"seed": given.seed, "precision": given.precision, "threads": given.threads, **config.model_dump()}
     with contextlib.ExitStack() as stack:
         work = checkpoint.folder(key, signature)
         if devices.main:
             stack.enter_context(checkpoint.held(work, key))
-            stack.enter_context(launch.mirrored(key, signature, config.model_dump(), config.dataset, devices.kind))
+            stack.enter_context(launch.mirrored(key, signature, logged, config.dataset, devices.kind))
         devices.barrier()  # the others read the checkpoint that the first one holds
         data = arrays.load(folder, "train")
         if isinstance(model, TrainedModel):

@@ -29,7 +29,7 @@ def reported() -> Iterator[None]:
         raise SystemExit(1) from None
     except OSError as error:
         reason = {
-            errno.ENOSPC: "the disk is full; free some space and run again (training resumes where it was)",
+            errno.ENOSPC: "the disk is full; free some space and run again",
             errno.EDQUOT: "the disk quota is used up; free some space and run again",
             errno.EACCES: "permission denied; make it writable",
             errno.EPERM: "permission denied; make it writable",

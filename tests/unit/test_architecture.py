@@ -15,7 +15,7 @@ BASE = {"errors", "params", "paths", "seeding"}
 
 # Code that a stage imports but need not depend on, since it cannot change what the stage writes.
 NEUTRAL = {
-    "src/regen/__init__.py": "no code of its own",
+    "src/regen/__init__.py": "imports what it offers on demand; the stages ask for none of it",
     "src/regen/errors.py": "says how a stage fails, not what it writes",
     "src/regen/params.py": "reads and refuses; every value stands in params.yaml or beside the code that uses it",
     "src/regen/paths.py": "a moved path is a changed dvc.yaml",
@@ -55,8 +55,9 @@ def closure(*start: Path) -> set[str]:
     while waiting:
         path = waiting.pop()
         seen.add(path)
-        waiting |= imported(path) - seen
-    return {str(path.relative_to(ROOT)) for path in seen}
+        if path != SRC / "regen/__init__.py":
+            waiting |= imported(path) - seen
+    return {str(path.relative_to(ROOT)) for path in seen if len(ast.parse(path.read_text()).body) > 1}  # a docstring decides nothing
 
 
 def stages() -> dict[str, tuple[list[str], list[Path]]]:
@@ -110,8 +111,9 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage):
         for dep in deps
         if dep.startswith("src/") and not any(file == dep or file.startswith(f"{dep}/") for file in needed)
     ]
-    # The registry imports a family by name; check asks it for all of them.
-    assert [dep for dep in needless if not (stage == "check" or dep.endswith("models/layers.py"))] == []
+    # check asks the registries for every kind and family by name. Not every family has layers, not every kind draws at random.
+    shared = ("src/regen/models/layers.py", "src/regen/seeding.py")
+    assert [dep for dep in needless if stage != "check" and dep not in shared] == []
 
 
 @pytest.mark.parametrize("path", sorted((SRC / "regen").rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))

@@ -17,6 +17,7 @@ from regen.evaluation.values import pixels as as_floats
 from regen.seeding import generator
 
 SAMPLES = 2000  # at most, and at most as many as there are test images: distances hang on their number
+IMPORTANCE_SAMPLES = 20  # draws of z an image
 SHOWN = 8  # rows or columns of a collage of examples
 
 
@@ -70,7 +71,8 @@ def evaluate(subject: Subject, model_folder: Path) -> Measured:
     if hasattr(subject.model, "reconstruct"):
         measures |= reconstructed(subject)
     if hasattr(subject.model, "elbo"):
-        measures |= likelihood.likelihood_measures(subject.model, subject.test.to(subject.model.device), seed=subject.seed)
+        test, train = (x[: len(subject.test)].to(subject.model.device) for x in (subject.test, subject.train))
+        measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
     if hasattr(subject.model, "decode"):
         measures |= generated(subject)
     return measures
@@ -111,7 +113,8 @@ def reconstructed(subject: Subject) -> Measured:
     model, test = subject.model, subject.test
     dim = model.config.latent_dim
     got = subject.apply(model.reconstruct, test)
-    linear = reconstruction.PCA(subject.train, dim, subject.seed).reconstruct(test)
+    pca = reconstruction.PCA(subject.train, dim, subject.seed)
+    linear = pca.reconstruct(test)
     few = 2 * SHOWN
     rows = {"original": as_floats(test[:few]), "model": got[:few], f"PCA, {dim}": linear[:few]}
     subject.picture("reconstructions", collage.rows(rows))
@@ -122,7 +125,7 @@ def reconstructed(subject: Subject) -> Measured:
         denoised = subject.apply(model.reconstruct, noisy)
         rows = {"clean": clean[:few], "noisy": noisy[:few].clamp(0, 1), "denoised": denoised[:few]}
         subject.picture("denoising", collage.rows(rows))
-        measures |= reconstruction.denoising_measures(clean, noisy, denoised)
+        measures |= reconstruction.denoising_measures(clean, noisy, denoised, limit=pca.reconstruct(noisy))
     return measures
 
 
@@ -148,7 +151,7 @@ def generated(subject: Subject) -> Measured:
     subject.picture("neighbours_pixels", beside(shown, subject.train, nearest))
     compared, references, real = samples, subject.train, test
     if grid := subject.statistics.get("grid"):  # pixel art: held against its own grid and palette
-        art = pixels.Grid(subject.test, grid)
+        art = pixels.Grid(subject.train, grid)
         measures |= pixels.pixel_measures(samples, test, art)
         compared, references, real = art.snap(samples), art.shrink(subject.train), art.shrink(test)
     measures |= neighbours.copying_measures(compared, real, references)
