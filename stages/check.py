@@ -5,6 +5,7 @@ Its out never changes, so it makes nothing else rerun.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from regen import data, models, params
@@ -14,7 +15,9 @@ from regen.errors import reported
 def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
     given = params.read()
-    checks = [lambda k=key, b=block: data.config(b, f"params.yaml: datasets.{k}") for key, block in given.datasets.items()]
+    checks: list[Callable[[], object]] = [
+        lambda k=key, b=block: data.config(b, f"params.yaml: datasets.{k}") for key, block in given.datasets.items()
+    ]
     checks += [lambda k=key, b=block: check_model(given, k, b) for key, block in given.models.items()]
     params.problems(*checks)
     folder = Path("models")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import warnings
-
-import torch
 
 from regen import models, params, paths
 from regen.data import arrays
 from regen.errors import reported
 from regen.evaluation import references
-from regen.evaluation.suite import Subject, evaluate
+from regen.evaluation.suite import Subject, evaluate, images, labels
 from regen.tracking import launch
 from regen.training.devices import Devices
 
@@ -31,20 +28,12 @@ def main() -> None:
     judge = None if config.judge == "none" else models.load(paths.model(config.judge)).to(device)
     folder = paths.prepared(config.dataset)
     train, test = arrays.load(folder, "train"), arrays.load(folder, "test")
-    labels = torch.as_tensor(test["labels"].copy()) if "labels" in test else None
     with launch.report(key):
         shutil.rmtree(paths.figures(key), ignore_errors=True)
-        subject = Subject(model, judge, images(train["x"]), images(test["x"]), labels, arrays.statistics(folder), given.seed,
+        subject = Subject(model, judge, images(train["x"]), images(test["x"]), labels(test), arrays.statistics(folder), given.seed,
                           paths.figures(key))  # fmt: skip
         measured = references.beside(key, evaluate(subject, paths.model(key)))
         write(measured, key)
-
-
-def images(x: object) -> torch.Tensor:
-    """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
-    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.as_tensor(x).permute(0, 3, 1, 2)
 
 
 def write(measured: dict[str, dict[str, float]], key: str) -> None:

@@ -6,14 +6,12 @@ import argparse
 import contextlib
 import shutil
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from regen import models, params, paths
 from regen.data import arrays, folders
 from regen.errors import reported
 from regen.models.base import DataSpec, TrainedModel
-from regen.seeding import derive_seed
 from regen.tracking import launch
 from regen.training import checkpoint
 from regen.training.batches import ArrayBatches
@@ -32,8 +30,7 @@ def main() -> None:
     folder = paths.prepared(config.dataset)
     statistics = arrays.statistics(folder)
     devices = Devices(given.precision, given.threads)
-    torch.manual_seed(derive_seed(given.seed, "weights"))
-    model = models.build(config, DataSpec.of(config.dataset, statistics))
+    model = models.build(config, DataSpec.of(config.dataset, statistics), given.seed)
     signature = checkpoint.signature(
         params=config.model_dump(), seed=given.seed, precision=given.precision, threads=given.threads,
         data=statistics["sha256"], device=devices.kind, processes=devices.world_size,
@@ -51,7 +48,8 @@ def main() -> None:
             model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
                           checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
         else:
-            model.fit(data)
+            closed_form: Any = model
+            closed_form.fit(data)
         if devices.main:
             models.save(model, work, signature)
             publish(work, paths.model(key))

@@ -67,7 +67,7 @@ def test_ten_kills_at_random_moments_end_in_the_same_weights(copy):
     smoke.apply(copy, *smoke.overrides("smoke"), "checkpoint_seconds=0.1", f"models.{KEY}.epochs=40")
     (copy / "dvc.lock").unlink(missing_ok=True)
     smoke.run(copy, "dvc", "repro", "prepare@punks")
-    rng = random.Random(0)  # noqa: S311
+    rng = random.Random(0)
     kills = 0
     for _ in range(10):
         since = time.time()

@@ -57,7 +57,9 @@ def closure(*start: Path) -> set[str]:
         seen.add(path)
         if path != SRC / "regen/__init__.py":
             waiting |= imported(path) - seen
-    return {str(path.relative_to(ROOT)) for path in seen if len(ast.parse(path.read_text()).body) > 1}  # a docstring decides nothing
+    return {
+        str(path.relative_to(ROOT)) for path in seen if len(ast.parse(path.read_text()).body) > 1
+    }  # a docstring decides nothing
 
 
 def stages() -> dict[str, tuple[list[str], list[Path]]]:
@@ -107,9 +109,7 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage):
     deps, start = stages()[stage]
     needed = closure(*start)
     needless = [
-        dep
-        for dep in deps
-        if dep.startswith("src/") and not any(file == dep or file.startswith(f"{dep}/") for file in needed)
+        dep for dep in deps if dep.startswith("src/") and not any(file == dep or file.startswith(f"{dep}/") for file in needed)
     ]
     # check asks the registries for every kind and family by name. Not every family has layers, not every kind draws at random.
     shared = ("src/regen/models/layers.py", "src/regen/seeding.py")
@@ -119,7 +119,9 @@ def test_a_stage_depends_on_no_code_that_it_does_not_run(stage):
 @pytest.mark.parametrize("path", sorted((SRC / "regen").rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
 def test_imports_point_one_way(path):
     layer = path.relative_to(SRC / "regen").parts[0].removesuffix(".py")
-    used = {Path(file).parts[2].removesuffix(".py") for file in map(str, (f.relative_to(ROOT) for f in imported(path)))} - {"__init__"}
+    used = {Path(file).parts[2].removesuffix(".py") for file in map(str, (f.relative_to(ROOT) for f in imported(path)))} - {
+        "__init__"
+    }
     if layer == "__init__":
         return
     if layer == "tracking":
@@ -140,7 +142,9 @@ def test_models_know_no_pipeline(path):
     assert not {module.split(".")[0] for module in modules} & {"yaml", "mlflow", "dvc"}
 
 
-@pytest.mark.parametrize("path", [*sorted((SRC / "regen").rglob("*.py")), *sorted((ROOT / "stages").glob("*.py"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [*sorted((SRC / "regen").rglob("*.py")), *sorted((ROOT / "stages").glob("*.py"))], ids=lambda p: p.name
+)
 def test_no_module_is_too_long_to_read(path):
     lines = len(path.read_text().splitlines())
     assert lines <= (80 if path.parent.name == "stages" else 300)

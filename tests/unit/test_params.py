@@ -99,7 +99,11 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given["datasets"]["mnist"]["source"] = "floppy"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
     done = subprocess.run(
-        [sys.executable, ROOT / "stages/check.py"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "src")}
+        [sys.executable, ROOT / "stages/check.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT / "src")},
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

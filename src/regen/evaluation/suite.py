@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,18 @@ class Subject:
         collage.save(picture, self.folder / f"{name}.png")
 
 
+def images(x: Any) -> Tensor:
+    """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
+    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.as_tensor(x).permute(0, 3, 1, 2)
+
+
+def labels(arrays: dict[str, Any]) -> Tensor | None:
+    """Return the labels of a split, where it has some."""
+    return torch.as_tensor(arrays["labels"].copy()) if "labels" in arrays else None
+
+
 def evaluate(subject: Subject, model_folder: Path) -> Measured:
     """Measure and draw all that the model's capabilities allow; returns what belongs in metrics/<model>.json."""
     subject.folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +98,9 @@ def history(model_folder: Path, folder: Path) -> None:
     shutil.copyfile(model_folder / "history.csv", folder / "training.csv")
     plots.training_curves(folder / "training.csv", folder / "training.png")
     progress = sorted((model_folder / "progress").glob("epoch_*.png"))
-    for name, path in zip(("first", "middle", "last"), progress if len(progress) == 3 else progress[:1] + progress[-1:], strict=False):
+    for name, path in zip(
+        ("first", "middle", "last"), progress if len(progress) == 3 else progress[:1] + progress[-1:], strict=False
+    ):
         shutil.copyfile(path, folder / f"progress_{name}.png")
 
 

@@ -15,10 +15,12 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 
 from regen import params
 from regen.errors import UserError
 from regen.models.base import DataSpec, GenerativeModel
+from regen.seeding import derive_seed
 
 SHARED = ("base", "layers")  # modules that are no family
 
@@ -51,8 +53,9 @@ def config(block: Mapping[str, Any], where: str) -> params.ModelConfig:
     return parsed
 
 
-def build(config: params.ModelConfig, data: DataSpec) -> GenerativeModel:
-    """Return an untrained model for data of the given kind."""
+def build(config: params.ModelConfig, data: DataSpec, seed: int = 0) -> GenerativeModel:
+    """Return an untrained model for data of the given kind, its initial weights drawn from (seed, "weights")."""
+    torch.manual_seed(derive_seed(seed, "weights"))
     model = family(config.family).Model(config, data)
     assert isinstance(model, GenerativeModel)
     return model

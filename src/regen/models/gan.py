@@ -125,7 +125,7 @@ class Model(TrainedModel):
         return self.decode(normal(n, self.config.latent_dim, seed, self.device))
 
     def _generator_loss(self, real: Tensor, drawn: Tensor) -> Tensor:
-        on_drawn = self.discriminator(drawn).float()[:, 0]
+        on_drawn: Tensor = self.discriminator(drawn).float()[:, 0]
         if self.config.objective == "hinge":
             return -on_drawn.mean()
         if self.config.objective == "relativistic":
@@ -161,9 +161,9 @@ def _discriminator(depth: int, small: int, channels: list[int], hidden: int) -> 
     """From (N, depth, size, size) to a logit (N, 1). No batch normalisation: it would let images of a batch see each other."""
     layers: list[nn.Module] = []
     for count, following in zip([depth, *channels[1:-1]], channels[1:], strict=True):
-        layers += [nn.Conv2d(count, following, 4, 2, 1), nn.LeakyReLU(0.2)]
-        nn.init.kaiming_normal_(layers[-2].weight, 0.2)
-        nn.init.zeros_(layers[-2].bias)
+        convolution = nn.Conv2d(count, following, 4, 2, 1)
+        nn.init.kaiming_normal_(convolution.weight, 0.2)
+        layers += [convolution, nn.LeakyReLU(0.2)]
     features = channels[-1] * small * small
     if hidden:
         return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from regen import paths
 from regen.errors import UserError
-from regen.evaluation.measures import MEASURES, Measure
+from regen.evaluation.measures import MEASURES, Measure, title
 from regen.params import Params
 from regen.report.captions import caption, order
 
@@ -22,6 +22,8 @@ from regen.report.captions import caption, order
 class Row:
     """One figure of a model beside its limit and the published one."""
 
+    name: str
+    title: str
     measure: Measure
     value: float
     error: float | None
@@ -51,7 +53,7 @@ class Section:
 
     def row(self, name: str) -> Row | None:
         """The row of one measure, or None."""
-        return next((row for row in self.rows if row.measure.name == name), None)
+        return next((row for row in self.rows if row.name == name), None)
 
     def picture(self, name: str) -> Picture | None:
         """The picture of one name, or None."""
@@ -70,8 +72,12 @@ class Chapter:
     @property
     def compared(self) -> list[str]:
         """Measures that at least two of the models have: the columns of the comparison."""
-        names = [row.measure.name for section in self.sections for row in section.rows]
+        names = [row.name for section in self.sections for row in section.rows]
         return [name for name in MEASURES if names.count(name) > 1]
+
+    def heading(self, name: str) -> str:
+        """Title of a measure: the models of one data set are judged by one judge."""
+        return next(row.title for section in self.sections for row in section.rows if row.name == name)
 
 
 def build(given: Params) -> str:
@@ -106,7 +112,15 @@ def section(key: str, block: dict[str, Any]) -> Section:
     if unknown := sorted(set(metrics) - set(MEASURES)):
         raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures.py")
     rows = [
-        Row(measure, entry["value"], entry.get("error"), entry.get("limit"), entry.get("reference"))
+        Row(
+            name,
+            title(name, block.get("judge", "none")),
+            measure,
+            entry["value"],
+            entry.get("error"),
+            entry.get("limit"),
+            entry.get("reference"),
+        )
         for name, measure in MEASURES.items()
         if (entry := metrics.get(name)) is not None
     ]
