@@ -6,6 +6,7 @@ Its out never changes, so it makes nothing else rerun.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from regen import data, models, params
@@ -15,10 +16,11 @@ from regen.errors import reported
 def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
     given = params.read()
-    checks: list[Callable[[], object]] = [
-        lambda k=key, b=block: data.config(b, f"params.yaml: datasets.{k}") for key, block in given.datasets.items()
-    ]
-    checks += [lambda k=key, b=block: check_model(given, k, b) for key, block in given.models.items()]
+    checks: list[Callable[[], object]] = []
+    for key, block in given.datasets.items():
+        checks.append(partial(data.config, block, f"params.yaml: datasets.{key}"))
+    for key, block in given.models.items():
+        checks.append(partial(check_model, given, key, block))
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)

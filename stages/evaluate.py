@@ -30,8 +30,8 @@ def main() -> None:
     train, test = arrays.load(folder, "train"), arrays.load(folder, "test")
     with launch.report(key):
         shutil.rmtree(paths.figures(key), ignore_errors=True)
-        subject = Subject(model, judge, images(train["x"]), images(test["x"]), labels(test), arrays.statistics(folder), given.seed,
-                          paths.figures(key))  # fmt: skip
+        statistics, figures = arrays.statistics(folder), paths.figures(key)
+        subject = Subject(model, judge, images(train["x"]), images(test["x"]), labels(test), statistics, given.seed, figures)
         measured = references.beside(key, evaluate(subject, paths.model(key)))
         write(measured, key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class ArrayBatches:
     """
 
     def __init__(self, arrays: Mapping[str, Any], batch_size: int, seed: int, devices: Devices, name: str = "model") -> None:
-        self.arrays = {key: torch.as_tensor(value).to(devices.device) for key, value in arrays.items()}
+        self.arrays = {key: torch.from_numpy(np.array(value)).to(devices.device) for key, value in arrays.items()}
         self.examples = len(self.arrays["x"])
         if not devices.world_size <= batch_size <= self.examples:
             raise UserError(
