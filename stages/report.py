@@ -1,10 +1,17 @@
-"""Write reports/index.html from the metrics and figures of every model."""
+"""Write reports/index.html from the metrics and figures of every model, and the README's picture."""
 
 from __future__ import annotations
 
 from regen import params, paths
 from regen.errors import reported
-from regen.report import page
+from regen.report import page, showcase
+
+README = {
+    "Real, unseen": ("punks_judge", "examples"),
+    "Autoencoder": ("punks_autoencoder", "samples"),
+    "VAE": ("punks_vae", "samples"),
+    "GAN": ("punks_gan", "samples"),
+}
 
 
 def main() -> None:
@@ -14,6 +21,7 @@ def main() -> None:
     partial = paths.REPORTS / "index.html.partial"
     partial.write_text(html, encoding="utf-8", newline="\n")
     partial.replace(paths.REPORTS / "index.html")
+    showcase.write(README, paths.README_PICTURE)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ def build(family: str, **changes: Any) -> GenerativeModel:
 
 @pytest.fixture
 def toy() -> dict[str, np.ndarray]:
+    """40 small images."""
+    return toy_images()
+
+
+def toy_images() -> dict[str, np.ndarray]:
     """40 images with one bright half, and three binary attributes."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (40, 3)).astype(np.uint8)

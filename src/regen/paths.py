@@ -11,6 +11,7 @@ METRICS = Path("metrics")
 FIGURES = Path("figures")
 REPORTS = Path("reports")
 STUDIES = Path("studies")
+README_PICTURE = Path("docs/punks.png")
 WORK = Path(".work")  # resumable state: git-ignored, not an out, so DVC never deletes it
 
 

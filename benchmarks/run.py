@@ -1,0 +1,125 @@
+"""Speed, side by side: `make bench`. One process run after another, in pairs, medians of ratios.
+
+* This VAE's training against pythae's (Chadebec et al. 2022) with the same networks, batch size and data, in images/s.
+  pythae is installed into an environment of its own, `.work/bench-venv`.
+* The share of the machine's measured bf16 matrix product rate that our training reaches.
+* Start-up of a stage to its first training step, less the import of torch.
+* The cost of tracking: training with a server that hangs, against none.
+
+The table goes to the terminal and to benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+VENV = ROOT / ".work/bench-venv"
+PAIRS = 5
+
+
+def main() -> None:
+    """Run all comparisons and write the table."""
+    peer = peer_python()
+    rows = [*training(peer), *start_up(), *tracking()]
+    table = ["| what | ours | peer | ratio |", "|---|---|---|---|", *rows]
+    title = f"Last printed on {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}. Medians of {PAIRS} pairs."
+    text = "\n".join(["# Speed", "", title, "", *table, ""])
+    print(text)
+    (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+
+
+def peer_python() -> str:
+    """Return the Python of pythae's environment, made where it is missing."""
+    python = VENV / "bin/python"
+    if not (VENV / ".ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        uv = Path(sys.executable).with_name("uv")
+        versions = installed("torch", "torchvision")
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", python, "pythae==0.1.2", "setuptools", *versions], check=True
+        )
+        (VENV / ".ready").touch()
+    return str(python)
+
+
+def installed(*names: str) -> list[str]:
+    """Pins of our own versions, so that both sides run on the same torch."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name).split('+')[0]}" for name in names]
+
+
+def measure(python: str, script: str, *arguments: str) -> dict[str, float]:
+    """Run one process and return the JSON on its last line."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{HERE}", "MLFLOW_TRACKING_URI": "", "GOMP_SPINCOUNT": "10000"}
+    done = subprocess.run([python, HERE / script, *arguments], capture_output=True, text=True, env=environment, cwd=ROOT)
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def training(peer: str) -> list[str]:
+    """VAE training, ours and pythae's in turn."""
+    ours, theirs, rates, shares = [], [], [], []
+    for pair in range(PAIRS):
+        mine = measure(sys.executable, "vae_ours.py")
+        other = measure(peer, "vae_pythae.py")
+        ours.append(mine["images_per_second"])
+        theirs.append(other["images_per_second"])
+        rates.append(mine["bf16_tflops"])
+        shares.append(mine["share"])
+        print(f"pair {pair + 1}: {ours[-1]:.0f} and {theirs[-1]:.0f} images/s", file=sys.stderr)
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return [
+        f"| VAE training, images/s | {statistics.median(ours):.0f} | {statistics.median(theirs):.0f} (pythae) | "
+        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |",
+        f"| share of the bf16 matrix product rate ({statistics.median(rates):.2f} Tflop/s measured) | "
+        f"{statistics.median(shares):.0%} | | |",
+    ]
+
+
+def start_up() -> list[str]:
+    """Seconds from the start of a process to its first training step, and of `import torch` alone."""
+    ours, torch_alone = [], []
+    for _ in range(PAIRS):
+        ours.append(measure(sys.executable, "start_up.py", "step")["seconds"])
+        torch_alone.append(measure(sys.executable, "start_up.py", "torch")["seconds"])
+    extra = statistics.median(a - b for a, b in zip(ours, torch_alone, strict=True))
+    return [
+        f"| start-up to the first step, s | {statistics.median(ours):.2f} | {statistics.median(torch_alone):.2f} (import torch) | "
+        f"+{extra:.2f} s |"
+    ]
+
+
+def tracking() -> list[str]:
+    """Seconds of a short training that mirrors to a server that never answers, and of one without tracking."""
+    hanging, without = [], []
+    for _ in range(PAIRS):
+        hanging.append(measure(sys.executable, "tracking_cost.py", "hanging")["seconds"])
+        without.append(measure(sys.executable, "tracking_cost.py", "none")["seconds"])
+    ratio = statistics.median(a / b for a, b in zip(hanging, without, strict=True))
+    return [
+        f"| training while the tracking server hangs, s | {statistics.median(hanging):.1f} | {statistics.median(without):.1f} "
+        f"(no tracking) | {ratio:.3f} |"
+    ]
+
+
+def cpu() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Seconds of a short training that mirrors to a server which accepts connections and never answers, or that is not mirrored."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Train 20 epochs as stages/train.py does, and say how long that took."""
+    with socket.socket() as server, tempfile.TemporaryDirectory() as folder:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{server.getsockname()[1]}" if sys.argv[1] == "hanging" else ""
+        os.environ["DVC_ROOT"] = folder
+        os.chdir(folder)
+        print(json.dumps({"seconds": trained()}))
+
+
+def trained() -> float:
+    """Return the seconds of one mirrored training."""
+    import setting
+
+    from regen import models
+    from regen.models.base import DataSpec, TrainedModel
+    from regen.tracking import launch
+    from regen.training import checkpoint
+    from regen.training.batches import ArrayBatches
+    from regen.training.devices import Devices
+    from regen.training.loop import train
+
+    block = {
+        "dataset": "bench", "family": "vae", "latent_dim": setting.LATENT_DIM, "channels": setting.CHANNELS,
+        "epochs": 20, "batch_size": setting.BATCH, "learning_rate": 1e-3,
+    }  # fmt: skip
+    devices = Devices("auto", setting.THREADS)
+    model = models.build(models.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
+    assert isinstance(model, TrainedModel)
+    batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
+    work = checkpoint.folder("bench", "signature")
+    start = time.perf_counter()
+    with checkpoint.held(work, "bench"), launch.mirrored("bench", "signature", block, "bench", "cpu"):
+        train(model, batches, devices, name="bench", seed=0, folder=Path(work), checkpoint_seconds=20)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The GAN's objectives, against their formulas, and its grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from regen import models
+from regen.data.punks import enlarge
+from regen.models.base import DataSpec
+from tests.conftest import block, build
+
+x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+
+
+def losses(objective):
+    """Both players' losses as the model has them, and the logits that they follow from."""
+    model = build("gan", objective=objective)
+    real = x * 2 - 1
+    torch.manual_seed(5)
+    discriminator, _ = model.loss({"x": x}, "discriminator")
+    drawn = model._drawn.detach()
+    generator, _ = model.loss({"x": x}, "generator")
+    return discriminator, generator, model.discriminator(real)[:, 0], model.discriminator(drawn)[:, 0]
+
+
+def test_the_non_saturating_losses_are_those_of_their_paper():
+    d, g, on_real, on_drawn = losses("non_saturating")
+    torch.testing.assert_close(d, -(torch.sigmoid(on_real).log() + (1 - torch.sigmoid(on_drawn)).log()).mean())
+    torch.testing.assert_close(g, -torch.sigmoid(on_drawn).log().mean())
+
+
+def test_the_hinge_losses_are_those_of_their_paper():
+    d, g, on_real, on_drawn = losses("hinge")
+    torch.testing.assert_close(d, (1 - on_real).clamp(min=0).mean() + (1 + on_drawn).clamp(min=0).mean())
+    torch.testing.assert_close(g, -on_drawn.mean())
+
+
+def test_the_relativistic_losses_pair_each_sample_with_a_real_image():
+    d, g, on_real, on_drawn = losses("relativistic")
+    torch.testing.assert_close(d, -torch.sigmoid(on_real - on_drawn).log().mean())
+    torch.testing.assert_close(g, -torch.sigmoid(on_drawn - on_real).log().mean())
+
+
+def test_the_gradient_penalty_is_the_squared_slope_by_finite_differences():
+    model = build("gan").double()
+    images = (x * 2 - 1).double()
+    step, total = 1e-5, torch.zeros((), dtype=torch.float64)
+    for flat in range(0, 768, 1):
+        moved = torch.zeros(768, dtype=torch.float64)
+        moved[flat] = step
+        with torch.no_grad():
+            up, down = (model.discriminator(images[:1] + sign * moved.view(1, 3, 16, 16)) for sign in (1, -1))
+        total += ((up - down) / (2 * step)).square().sum()
+    torch.testing.assert_close(model._squared_slope(images[:1]), total.float(), rtol=1e-3, atol=1e-6)
+
+
+def test_penalties_at_one_step_in_eight_weigh_the_same_on_average():
+    def mean_loss(every):
+        model = build("gan", r1=5.0, r2=5.0, penalty_every=every)
+        values = []
+        for step in range(400):
+            torch.manual_seed(step)
+            values.append(float(model.loss({"x": x}, "discriminator")[0].detach()))
+        return np.mean(values), np.std(values) / np.sqrt(400)
+
+    (always, _), (sometimes, error) = mean_loss(1), mean_loss(8)
+    assert always == pytest.approx(sometimes, abs=4 * error + 1e-3)
+
+
+def test_on_a_grid_samples_are_what_enlarging_the_drawn_pixels_gives():
+    spec = DataSpec(dataset="toy", kind="toy", shape=(3, 64, 64))
+    model = models.build(models.config(block("gan", grid=24), "gan"), spec).eval()
+    z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        small = (model.generator(z) + 1) / 2
+    expected = enlarge(small.permute(0, 2, 3, 1).numpy(), 64)
+    assert np.array_equal(model.decode(z).permute(0, 2, 3, 1).numpy(), expected)
+
+
+def test_on_a_grid_the_discriminator_sees_every_cell_of_a_real_image():
+    spec = DataSpec(dataset="toy", kind="toy", shape=(3, 64, 64))
+    model = models.build(models.config(block("gan", grid=24), "gan"), spec)
+    small = np.random.default_rng(0).random((2, 24, 24, 3), dtype=np.float32)
+    large = torch.from_numpy(enlarge(small, 64)).permute(0, 3, 1, 2)
+    seen = large[..., model.centres, :][..., model.centres]
+    assert np.array_equal(seen.permute(0, 2, 3, 1).numpy(), small)
+
+
+def test_settling_makes_the_statistics_those_of_the_present_weights():
+    model = build("gan").eval()
+    with torch.no_grad():
+        model.generator[0].weight.mul_(10)
+    model.settle()
+    z = torch.randn(4096, 4, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        normalised = model.generator[:3](z)
+    assert F.mse_loss(normalised.mean((0, 2, 3)), torch.zeros(8)) < 0.01
+    assert float(normalised.var((0, 2, 3)).sub(1).abs().max()) < 0.2
+    assert not model.generator.training
