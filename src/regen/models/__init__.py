@@ -22,7 +22,7 @@ from regen.errors import UserError
 from regen.models.base import DataSpec, GenerativeModel
 from regen.seeding import derive_seed
 
-SHARED = ("base", "layers")  # modules that are no family
+SHARED = ("base", "closed_form", "layers")  # modules that are no family
 
 
 def families() -> list[str]:
