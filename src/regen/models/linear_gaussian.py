@@ -70,7 +70,7 @@ class Model(ClosedFormModel):
             raise UserError(f"linear_gaussian: {N} examples for {P} weights, expected more examples than weights; get more data")
         scale = design.norm(dim=0)  # columns in one scale: the rank is then no matter of units
         U, S, Vt = torch.linalg.svd(design / torch.where(scale > 0, scale, 1.0), full_matrices=False)
-        rank = int((S > S[0] * N * torch.finfo(S.dtype).eps).sum())
+        rank = int((S[0] * N * torch.finfo(S.dtype).eps < S).sum())
         if ridge:
             penalty = ridge * torch.ones(P).to(X)
             if self.config.intercept:
