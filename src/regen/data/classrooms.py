@@ -59,4 +59,5 @@ def edges(x: np.ndarray, a: float, b: float, draw: np.random.Generator) -> np.nd
     """Draw the adjacency matrices, uint8 (N, n, n), of nodes with features x (N, n, F)."""
     p = 1 / (1 + np.exp(-(a * x @ x.swapaxes(1, 2) + b)))
     upper = np.triu(draw.uniform(size=p.shape) < p, k=1)
-    return (upper | upper.swapaxes(1, 2)).astype(np.uint8)
+    undirected: np.ndarray = (upper | upper.swapaxes(1, 2)).astype(np.uint8)
+    return undirected

@@ -1,4 +1,4 @@
-"""Diabetes: 442 patients, ten measurements, the disease's progression a year later (Efron, Hastie, Johnstone and Tibshirani 2004).
+"""Diabetes: 442 patients, ten measurements, the disease's progress a year later (Efron, Hastie, Johnstone and Tibshirani 2004).
 
 The table is scikit-learn's. Each measurement is standardised by the training split, so a weight is the change of the target
 by one standard deviation.
@@ -42,7 +42,9 @@ def download(config: Config, folder: Path) -> dict[str, Any]:
     content = ("\n".join(lines) + "\n").encode()
     digest = hashlib.sha256(content).hexdigest()
     if digest != SHA256:
-        raise UserError(f"{FILE}: scikit-learn gave SHA-256 {digest[:16]}..., expected {SHA256[:16]}...; install the pinned version")
+        raise UserError(
+            f"{FILE}: scikit-learn gave SHA-256 {digest[:16]}..., expected {SHA256[:16]}...; install the pinned version"
+        )
     (folder / FILE).write_bytes(content)
     return {FILE: {"sha256": digest, "bytes": len(content), "mirrors": [{"package": "scikit-learn", "name": "load_diabetes"}]}}
 

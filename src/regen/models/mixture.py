@@ -17,7 +17,7 @@ from torch import Tensor
 from regen.errors import UserError
 from regen.models.base import DataSpec
 from regen.models.closed_form import ClosedFormModel, data_matrix, float64
-from regen.models.closed_form.gaussian_sums import GaussianSums
+from regen.models.closed_form.gaussian_sums import GaussianSums, seeds
 from regen.params import ModelConfig
 from regen.seeding import generator, numpy_generator
 
@@ -169,7 +169,7 @@ class GaussianMixture:
         if all(given is not None for given in start):
             return tuple(float64(given).to(X) for given in start)  # type: ignore[return-value]
         given = None if self.means_init is None else float64(self.means_init).to(X)
-        means = _seeds(X, K, numpy_generator(self.random_state, "k-means++", restart)) if given is None else given
+        means = seeds(X, K, numpy_generator(self.random_state, "k-means++", restart)) if given is None else given
         centred = X - X.mean(0)  # the expanded square below loses digits far from the origin
         shifted = means - X.mean(0)
         nearest = (shifted.square().sum(1) - 2 * centred @ shifted.T).argmin(1)
@@ -194,20 +194,6 @@ class GaussianMixture:
             values, vectors = torch.linalg.eigh(covariances)
             covariances = vectors * values.clamp_min(self.reg_covar)[:, None, :] @ vectors.mT
         return n / n.sum(), about + shift, covariances
-
-
-def _seeds(X: Tensor, K: int, draw: np.random.Generator) -> Tensor:
-    """k-means++: each next seed is an example, with a probability proportional to its squared distance to the seeds before."""
-    seeds = [X[int(draw.integers(len(X)))]]
-    nearest = torch.full((len(X),), math.inf, dtype=X.dtype, device=X.device)
-    for _ in range(1, K):
-        nearest = torch.minimum(nearest, (X - seeds[-1]).square().sum(1))
-        cumulative = nearest.cumsum(0)
-        if cumulative[-1] == 0:
-            raise UserError(f"GaussianMixture: {K} components for {len(seeds)} different points; ask for at most {len(seeds)}")
-        at = torch.searchsorted(cumulative, cumulative[-1] * draw.random(), right=True)
-        seeds.append(X[int(at.clamp_max(len(X) - 1))])
-    return torch.stack(seeds)
 
 
 class Config(ModelConfig):

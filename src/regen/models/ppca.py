@@ -132,7 +132,7 @@ class PPCA:
         shrink = 1 / self.noise_variance_ - 1 / self.explained_variance_
         square = centred.square().sum(1) / self.noise_variance_ - (centred @ self.components_.T).square() @ shrink
         log_determinant = self.explained_variance_.log().sum() + (D - d) * self.noise_variance_.log()
-        return (square + log_determinant + D * math.log(2 * math.pi)).mul(-0.5)
+        return torch.mul(square + log_determinant + D * math.log(2 * math.pi), -0.5)
 
     def score(self, X: Any, y: None = None) -> float:
         """Return the mean log-likelihood, in nats an example."""
@@ -181,7 +181,7 @@ class PPCA:
         X = data_matrix(X, "PPCA", missing=True)
         if X.shape[1] != len(self.mean_):
             raise UserError(f"PPCA: data of {X.shape[1]} dimensions, expected {len(self.mean_)} as in the fit")
-        return X.to(self.mean_)
+        return X.to(self.mean_.device, self.mean_.dtype)
 
     def _posterior(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """E[z|x_o] (N, d) and log p(x_o) (N,), given each example's observed values x_o."""

@@ -146,8 +146,8 @@ def checked(x: object, edges: object) -> tuple[Tensor, Tensor]:
     X, E = torch.as_tensor(x).double(), torch.as_tensor(edges).double()
     if X.ndim != 3 or E.shape != (*X.shape[:2], X.shape[1]) or X.shape[1] < 2:
         raise UserError(
-            f"random_graph: features of shape {tuple(X.shape)} and edges of shape {tuple(E.shape)}, expected (graphs, nodes, features) "
-            "and (graphs, nodes, nodes), 2 nodes at least"
+            f"random_graph: features of shape {tuple(X.shape)} and edges of shape {tuple(E.shape)}, expected "
+            "(graphs, nodes, features) and (graphs, nodes, nodes), 2 nodes at least"
         )
     data_matrix(X.flatten(1), "random_graph: x")
     for what, wrong in (

@@ -24,7 +24,9 @@ def spectrum(X: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     N, D = X.shape
     mean = X.sum(0, dtype=torch.float64) / N
     if min(N, D) > max(DIRECT, 4 * d):
-        return mean, *_krylov(X.double(), mean, d)
+        leading = _krylov(X.double(), mean, d)
+        if leading is not None:
+            return mean, *leading
     if D <= N:
         scatter = torch.zeros(D, D, dtype=torch.float64, device=X.device)
         for centred in _centred(X, mean):
@@ -35,8 +37,8 @@ def spectrum(X: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     centred = X.double() - mean
     values, vectors = torch.linalg.eigh(centred @ centred.T / (N - 1))  # Gram matrix: the same eigenvalues that are not 0
     values = values.flip(0).clamp_min(0)
-    leading = centred.T @ vectors[:, -d:].flip(1)  # (D, d)
-    return mean, values.sum(), values, signed(torch.linalg.qr(leading)[0].T)  # orthonormal, tiny eigenvalues or not
+    basis = centred.T @ vectors[:, -d:].flip(1)  # (D, d)
+    return mean, values.sum(), values, signed(torch.linalg.qr(basis)[0].T)  # orthonormal, tiny eigenvalues or not
 
 
 def _centred(X: Tensor, mean: Tensor) -> Iterator[Tensor]:
@@ -51,8 +53,8 @@ def signed(vectors: Tensor) -> Tensor:
     return vectors * torch.where(largest < 0, -1.0, 1.0)
 
 
-def _krylov(X: Tensor, mean: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Block Lanczos (Golub and Underwood 1977) with full orthogonalisation, until d pairs have converged.
+def _krylov(X: Tensor, mean: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Block Lanczos (Golub and Underwood 1977) with full orthogonalisation, until d pairs have converged; else None.
 
     An eigenvalue's error is quadratic in its residual |C v - lambda v|: of the size of its square over the gap to the next.
     X stays as it is: products with X - mean are corrected by the mean's part.
@@ -82,8 +84,10 @@ def _krylov(X: Tensor, mean: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
         values, rotation = values[-d:].flip(0), rotation[:, -d:].flip(1)
         vectors = basis @ rotation
         residuals = (images @ rotation - vectors * values).square().sum(0).sqrt()
-        if bool((residuals <= TOLERANCE * values).all()) or basis.shape[1] + width > m:
+        if bool((residuals <= TOLERANCE * values).all()):
             break
+        if basis.shape[1] + width > m // 2:  # the whole decomposition is no dearer than what is left
+            return None
         block = image - basis @ column
         block = torch.linalg.qr(block - basis @ (basis.T @ block))[0]  # twice is enough
     if not tall:
