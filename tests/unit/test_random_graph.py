@@ -76,6 +76,11 @@ def test_gradient_and_information_are_those_of_finite_differences(arrays):
 
 def test_the_likelihood_never_falls_along_the_ascent(fitted):
     assert np.diff(fitted.ascent[:, 2].numpy()).min() >= 0
+    assert len(fitted.ascent) > 100
+
+
+def test_the_ascent_ends_at_newtons_optimum(fitted):
+    np.testing.assert_allclose(fitted.ascent[-1, :2], fitted.coefficients, rtol=1e-6)
 
 
 def test_newton_reaches_the_optimum_within_ten_steps_to_1e_10(fitted):

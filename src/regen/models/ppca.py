@@ -181,7 +181,7 @@ class PPCA:
         X = data_matrix(X, "PPCA", missing=True)
         if X.shape[1] != len(self.mean_):
             raise UserError(f"PPCA: data of {X.shape[1]} dimensions, expected {len(self.mean_)} as in the fit")
-        return X.to(self.mean_.device, self.mean_.dtype)
+        return torch.Tensor.to(X, self.mean_)
 
     def _posterior(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """E[z|x_o] (N, d) and log p(x_o) (N,), given each example's observed values x_o."""

@@ -24,7 +24,7 @@ from regen.seeding import generator
 class Config(ModelConfig):
     """Random graphs by feature similarity: gradient ascent first, then Newton's method to the optimum."""
 
-    iterations: PositiveInt = 200  # of the ascent, at most
+    iterations: PositiveInt = 1000  # of the ascent, at most
     tolerance: float = Field(1e-10, gt=0)  # Newton stops where the gradient, a pair, is below this
     newton_iterations: PositiveInt = 50  # at most
 
@@ -108,9 +108,12 @@ class Model(ClosedFormModel):
         """
         step = 4 / torch.linalg.eigvalsh(S.T @ S)[-1]
         theta = torch.zeros(2).to(S)
-        rows = []
+        rows: list[Tensor] = []
         for _ in range(self.config.iterations + 1):
-            rows.append(torch.cat([theta, _terms(S, e, theta).sum(0, keepdim=True) / graphs]))
+            row = torch.cat([theta, _terms(S, e, theta).sum(0, keepdim=True) / graphs])
+            if rows and row[2] < rows[-1][2]:  # by rounding: this is the optimum
+                break
+            rows.append(row)
             theta = theta + step * _gradient(S, e, theta)
         return torch.stack(rows)
 
