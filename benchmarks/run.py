@@ -43,9 +43,8 @@ def peer_python() -> str:
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
         uv = Path(sys.executable).with_name("uv")
         versions = installed("torch", "torchvision")
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, "pythae==0.1.2", "setuptools", *versions], check=True
-        )
+        wanted = ["pythae==0.1.2", "setuptools", *versions]
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *wanted], check=True)
         (VENV / ".ready").touch()
     return str(python)
 
@@ -94,10 +93,8 @@ def start_up() -> list[str]:
         ours.append(measure(sys.executable, "start_up.py", "step")["seconds"])
         torch_alone.append(measure(sys.executable, "start_up.py", "torch")["seconds"])
     extra = statistics.median(a - b for a, b in zip(ours, torch_alone, strict=True))
-    return [
-        f"| start-up to the first step, s | {statistics.median(ours):.2f} | {statistics.median(torch_alone):.2f} (import torch) | "
-        f"+{extra:.2f} s |"
-    ]
+    mine, theirs = statistics.median(ours), statistics.median(torch_alone)
+    return [f"| start-up to the first step, s | {mine:.2f} | {theirs:.2f} (import torch) | +{extra:.2f} s |"]
 
 
 def tracking() -> list[str]:

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def flops(model: nn.Module) -> float:
-    """Floating point operations of one image's training step: forward once, backward twice that, convolutions and matrices only."""
+    """Operations of one image's training step: forward once, backward twice that; convolutions and matrix products only."""
     count = 0.0
 
     def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:

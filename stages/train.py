@@ -17,6 +17,7 @@ from regen.training import checkpoint
 from regen.training.batches import ArrayBatches
 from regen.training.devices import Devices
 from regen.training.loop import train
+from regen.training.records import write_history
 
 
 def main() -> None:
@@ -49,7 +50,8 @@ def main() -> None:
                           checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
         else:
             closed_form: Any = model
-            closed_form.fit(data)
+            if history := closed_form.fit(data, given.seed):
+                write_history(work, history)
         if devices.main:
             models.save(model, work, signature)
             publish(work, paths.model(key))

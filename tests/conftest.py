@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from regen import models
 from regen.models.base import DataSpec, GenerativeModel
@@ -23,16 +22,30 @@ BLOCKS: dict[str, dict[str, Any]] = {
 }
 
 
+# Families of other data: their smallest blocks and what they are told of the data.
+LETTERS = DataSpec(dataset="toy", kind="letters", shape=(1, 5, 5))
+OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
+    "linear_gaussian": ({}, DataSpec(dataset="toy", kind="diabetes", shape=(4,))),
+    "mixture": ({"components": 2}, DataSpec(dataset="toy", kind="toy", shape=(2,), labels=("a", "b"))),
+    "pixel_lstm": ({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "hidden": 4}, LETTERS),
+    "ppca": ({"latent_dim": 2}, DataSpec(dataset="toy", kind="toy", shape=(1, 6, 6))),
+    "random_graph": ({}, DataSpec(dataset="toy", kind="classrooms", shape=(15, 3))),
+    "tables": ({}, LETTERS),
+}
+
+
 def block(family: str, **changes: Any) -> dict[str, Any]:
     """A valid block of params.yaml for one family."""
+    if family in OTHERS:
+        return {"dataset": "toy", "family": family, **OTHERS[family][0], **changes}
     common = {"dataset": "toy", "family": family, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
     return {**common, **BLOCKS[family], **changes}
 
 
 def build(family: str, **changes: Any) -> GenerativeModel:
     """An untrained small model with fixed initial weights."""
-    torch.manual_seed(0)
-    return models.build(models.config(block(family, **changes), family), IMAGES)
+    spec = OTHERS[family][1] if family in OTHERS else IMAGES
+    return models.build(models.config(block(family, **changes), family), spec)
 
 
 @pytest.fixture
