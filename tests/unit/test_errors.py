@@ -1,0 +1,35 @@
+"""A person's mistake is one line and exit status 1; a bug of ours keeps its traceback."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from regen.errors import UserError, reported
+
+
+def test_each_problem_is_one_line_on_stderr(capsys):
+    with pytest.raises(SystemExit) as stop, reported():
+        raise UserError("first\nsecond")
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "error: first\nerror: second\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only")]
+)
+def test_a_disk_that_cannot_be_written_is_named_with_its_file(number, said, capsys):
+    with pytest.raises(SystemExit), reported():
+        raise OSError(number, "", "models/a")
+    assert capsys.readouterr().err.startswith(f"error: models/a: {said}" if said != "read-only" else "error: models/a: the file")
+
+
+def test_other_errors_of_the_system_keep_their_traceback():
+    with pytest.raises(OSError, match="odd"), reported():
+        raise OSError(errno.EIO, "odd")
+
+
+def test_bugs_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError), reported():
+        1 / 0  # noqa: B018
