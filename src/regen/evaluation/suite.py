@@ -19,6 +19,7 @@ from regen.seeding import generator
 
 SAMPLES = 2000  # at most, and at most as many as there are test images: distances hang on their number
 IMPORTANCE_SAMPLES = 20  # draws of z an image
+BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
 SHOWN = 8  # rows or columns of a collage of examples
 
 
@@ -84,7 +85,7 @@ def evaluate(subject: Subject, model_folder: Path) -> Measured:
     if hasattr(subject.model, "reconstruct"):
         measures |= reconstructed(subject)
     if hasattr(subject.model, "elbo"):
-        test, train = (x[: len(subject.test)].to(subject.model.device) for x in (subject.test, subject.train))
+        test, train = (x[:BOUNDED].to(subject.model.device) for x in (subject.test, subject.train))
         measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
     if hasattr(subject.model, "decode"):
         measures |= generated(subject)
