@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CAPTIONS: dict[str, tuple[str, str]] = {
-    "examples": ("Test images", "Images that no model was trained on, with what the judge reads in them."),
+    "examples": ("Test images", "Images that no model was trained on."),
     "training": ("Training", "Means over each epoch."),
     "progress_first": ("First epoch", "What the model made after its first epoch."),
     "progress_middle": ("Half-way", "The same latents, half-way through the training."),
@@ -24,7 +24,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Memorised or new? Each sample beside the training images nearest to it.",
     ),
     "neighbours_features": ("Nearest training images, by features", "The same in the judge's features."),
-    "attributes": ("Hardest attributes", "Share of test images on which the judge errs."),
+    "attributes": ("Hardest attributes", "Attributes that the judge reads worst, by F1."),
     "confusion": ("Confusion", "True classes against those that the judge reads."),
     "mistakes": ("Mistakes", "Test images that the judge reads wrongly."),
 }

@@ -75,6 +75,11 @@ class Chapter:
         names = [row.name for section in self.sections for row in section.rows]
         return [name for name in MEASURES if names.count(name) > 1]
 
+    @property
+    def competing(self) -> list[Section]:
+        """Models that have any of the compared measures: a judge alone has none."""
+        return [section for section in self.sections if any(section.row(name) for name in self.compared)]
+
     def heading(self, name: str) -> str:
         """Title of a measure: the models of one data set are judged by one judge."""
         return next(row.title for section in self.sections for row in section.rows if row.name == name)
