@@ -80,7 +80,7 @@ def test_the_checked_params_stop_a_wrong_experiment_before_any_work(copy):
 
 
 def test_the_library_samples_from_a_trained_model(copy):
-    code = "import regen; x = regen.load('models/punks_vae').sample(5, seed=0); print(*x.shape, bool(0 <= x.min() <= x.max() <= 1))"
+    code = "import regen; x = regen.load('models/punks_vae').sample(5); print(*x.shape, bool(0 <= x.min() <= x.max() <= 1))"
     assert smoke.run(copy, "python", "-c", code).stdout.split("\n")[0] == "5 3 64 64 True"
 
 
