@@ -232,7 +232,7 @@ class Model(ClosedFormModel):
 
     def fit(self, arrays: Mapping[str, np.ndarray], seed: int = 0) -> list[dict[str, float]]:
         """Fit to `x` (N, D); `labels` (N,), where there are any, are read for `labels_per_class` examples a class only."""
-        X = torch.as_tensor(np.asarray(arrays["x"]), dtype=torch.float64).flatten(1).to(self.device)
+        X = float64(arrays["x"]).flatten(1).to(self.device)
         labelled = _labelled(arrays.get("labels"), self.config.labels_per_class, seed)
         means = None
         if self.config.initial == "labels":

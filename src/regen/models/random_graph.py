@@ -16,7 +16,7 @@ from torch import Tensor
 
 from regen.errors import UserError
 from regen.models.base import DataSpec
-from regen.models.closed_form import ClosedFormModel, data_matrix
+from regen.models.closed_form import ClosedFormModel, data_matrix, float64
 from regen.params import ModelConfig
 from regen.seeding import generator
 
@@ -76,7 +76,7 @@ class Model(ClosedFormModel):
 
     def edge_probability(self, x: Tensor) -> Tensor:
         """Return P(e_ij = 1) (N, n, n) of node features x (N, n, F); 0 on the diagonal."""
-        x = torch.as_tensor(x).to(self.coefficients)
+        x = float64(x).to(self.coefficients)
         a, b = self.coefficients
         p = torch.sigmoid(a * x @ x.mT + b)
         return p.masked_fill(torch.eye(x.shape[1], dtype=torch.bool, device=x.device), 0.0)
@@ -146,7 +146,7 @@ def checked(x: object, edges: object) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: names what is wrong, and the first graph where it is.
     """
-    X, E = torch.as_tensor(x).double(), torch.as_tensor(edges).double()
+    X, E = float64(x), float64(edges)
     if X.ndim != 3 or E.shape != (*X.shape[:2], X.shape[1]) or X.shape[1] < 2:
         raise UserError(
             f"random_graph: features of shape {tuple(X.shape)} and edges of shape {tuple(E.shape)}, expected "

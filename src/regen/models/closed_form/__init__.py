@@ -38,7 +38,7 @@ class ClosedFormModel(GenerativeModel):
 
 def flat_images(x: Any) -> Tensor:
     """Return uint8 images (N, H, W, C) as float32 rows (N, C * H * W) in [0, 1]; anything else as float rows (N, D)."""
-    x = torch.as_tensor(np.asarray(x)) if not isinstance(x, Tensor) else x
+    x = tensor(x)
     if x.ndim == 4 and x.dtype == torch.uint8:
         x = x.permute(0, 3, 1, 2).float().div_(255)
     rows: Tensor = x.flatten(1)
@@ -56,7 +56,7 @@ def data_matrix(X: Any, name: str, missing: bool = False) -> Tensor:
     Raises:
         UserError: not two-dimensional, empty, NaN or infinite.
     """
-    X = X if isinstance(X, Tensor) else torch.as_tensor(np.asarray(X))
+    X = tensor(X)
     if X.ndim != 2 or 0 in X.shape:
         raise UserError(f"{name}: data of shape {tuple(X.shape)}, expected (examples, dimensions), neither of them 0; reshape it")
     data: Tensor = X if X.is_floating_point() else X.double()
@@ -71,6 +71,11 @@ def data_matrix(X: Any, name: str, missing: bool = False) -> Tensor:
     return data
 
 
+def tensor(x: Any) -> Tensor:
+    """Return a tensor as it is, an array as a tensor over the same memory; a read-only one (memory-mapped) is copied."""
+    return x if isinstance(x, Tensor) else torch.as_tensor(np.require(x, requirements="W"))
+
+
 def float64(x: Any) -> Tensor:
     """Return a tensor or an array as a float64 tensor, on its own device."""
-    return x.double() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x), dtype=torch.float64)
+    return tensor(x).double()
