@@ -33,7 +33,7 @@ def check_model(given: params.Params, key: str, block: dict[str, object]) -> Non
     parsed: list[params.ModelConfig] = []
     params.problems(
         lambda: parsed.append(models.config(block, where)),
-        lambda: params.known(block.get("dataset"), list(given.datasets), f"{where}.dataset", "data set"),
+        lambda: params.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
         lambda: params.known(block.get("judge", "none"), ["none", *given.models], f"{where}.judge", "model"),
     )
 

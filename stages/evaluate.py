@@ -7,10 +7,10 @@ import json
 import shutil
 
 from regen import models, params, paths
-from regen.data import arrays
 from regen.errors import reported
 from regen.evaluation import references
-from regen.evaluation.suite import Subject, evaluate, images, labels
+from regen.evaluation.subject import Subject
+from regen.evaluation.suite import evaluate
 from regen.tracking import launch
 from regen.training.devices import Devices
 
@@ -26,13 +26,11 @@ def main() -> None:
     device = Devices("fp32", given.threads).device  # figures are measured in full precision
     model = models.load(paths.model(key)).to(device)
     judge = None if config.judge == "none" else models.load(paths.model(config.judge)).to(device)
-    folder = paths.prepared(config.dataset)
-    train, test = arrays.load(folder, "train"), arrays.load(folder, "test")
     with launch.report(key):
         shutil.rmtree(paths.figures(key), ignore_errors=True)
-        statistics, figures = arrays.statistics(folder), paths.figures(key)
-        subject = Subject(model, judge, images(train["x"]), images(test["x"]), labels(test), statistics, given.seed, figures)
-        measured = references.beside(key, evaluate(subject, paths.model(key)))
+        subject = Subject(model, judge, given.seed, data=paths.prepared(config.dataset), history=paths.model(key),
+                          folder=paths.figures(key))  # fmt: skip
+        measured = references.beside(key, evaluate(subject))
         write(measured, key)
 
 

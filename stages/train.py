@@ -14,7 +14,7 @@ from regen.errors import reported
 from regen.models.base import DataSpec, TrainedModel
 from regen.tracking import launch
 from regen.training import checkpoint
-from regen.training.batches import ArrayBatches
+from regen.training.batches import ArrayBatches, Batches
 from regen.training.devices import Devices
 from regen.training.loop import train
 from regen.training.records import write_history
@@ -43,14 +43,18 @@ def main() -> None:
             stack.enter_context(checkpoint.held(work, key))
             stack.enter_context(launch.mirrored(key, signature, logged, config.dataset, devices.kind))
         devices.barrier()  # the others read the checkpoint that the first one holds
-        data = arrays.load(folder, "train")
         if isinstance(model, TrainedModel):
-            batches = ArrayBatches(data, model.config.batch_size, given.seed, devices, key)
+            make = getattr(model, "batches", None)  # of a family whose examples are no rows of arrays
+            batches: Batches = (
+                make(folder, given.seed, devices)
+                if make
+                else ArrayBatches(arrays.load(folder, "train"), model.config.batch_size, given.seed, devices, key)
+            )
             model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
                           checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
         else:
             closed_form: Any = model
-            if history := closed_form.fit(data, given.seed):
+            if history := closed_form.fit(arrays.load(folder, "train"), given.seed):
                 write_history(work, history)
         if devices.main:
             models.save(model, work, signature)

@@ -52,7 +52,7 @@ class StudyConfig(Block):
 
 
 class Params(Block):
-    """The top level of params.yaml. `datasets`, `models` and `studies` are checked block by block."""
+    """The top level of params.yaml. Its blocks of blocks are checked one by one."""
 
     seed: NonNegativeInt
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it, else fp32
@@ -60,8 +60,15 @@ class Params(Block):
     checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
     launcher: str  # or: accelerate launch --num_processes 4
     datasets: dict[str, dict[str, Any]]
+    queries: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    encodings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]]
     studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def prepared(self) -> dict[str, dict[str, Any]]:
+        """All that a model can learn from: the downloaded data sets and those derived from them."""
+        return {**self.datasets, **self.queries, **self.encodings}
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,1 +1,1 @@
-"""What a model is worth: figures beside their limits, and pictures. Takes tensors; knows of no stage and no file's place."""
+"""What a model is worth: figures beside their limits, and pictures. Knows of no stage and no file's place."""

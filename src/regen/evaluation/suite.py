@@ -1,208 +1,35 @@
-"""What is measured and drawn of a model: whatever its capabilities allow. `stages/evaluate.py` runs it."""
+"""What is measured and drawn of a model: its training, then what the module that knows its subject makes of it."""
 
 from __future__ import annotations
 
+import importlib
 import shutil
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from regen.evaluation import collage, distances, latents, likelihood, neighbours, pixels, plots, reading, reconstruction
+from regen.evaluation import plots
+from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured
-from regen.evaluation.values import pixels as as_floats
-from regen.seeding import generator
 
-SAMPLES = 2000  # at most, and at most as many as there are test images: distances hang on their number
-IMPORTANCE_SAMPLES = 20  # draws of z an image
-BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
-SHOWN = 8  # rows or columns of a collage of examples
+SUBJECTS: dict[str, str] = {}  # module of a family that does not make or judge images
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A trained model, the data that it was trained and is tested on, and who judges it.
-
-    Attributes:
-        model: with any of the capabilities of `regen.models`.
-        judge: gives `features`; None where there is none.
-        train, test: images uint8 (N, C, H, W).
-        labels: of the test images, for a judge's own evaluation.
-        statistics: statistics.json of the data set.
-        seed: of every draw.
-        folder: where pictures and tables go.
-    """
-
-    model: Any
-    judge: Any
-    train: Tensor
-    test: Tensor
-    labels: Tensor | None
-    statistics: dict[str, Any]
-    seed: int
-    folder: Path
-
-    def apply(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Return function(x) on the CPU, computed in parts on the model's device."""
-        return torch.cat([function(as_floats(part).to(self.model.device)).cpu() for part in torch.split(x, 500)])
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the judge's features of images."""
-        return self.apply(self.judge.features, x)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images of latents."""
-        return self.apply(self.model.decode, z)
-
-    def picture(self, name: str, picture: collage.Picture) -> None:
-        """Write one collage."""
-        collage.save(picture, self.folder / f"{name}.png")
-
-
-def images(x: Any) -> Tensor:
-    """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
-    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.as_tensor(x).permute(0, 3, 1, 2)
-
-
-def labels(arrays: dict[str, Any]) -> Tensor | None:
-    """Return the labels of a split, where it has some."""
-    return torch.as_tensor(arrays["labels"].copy()) if "labels" in arrays else None
-
-
-def evaluate(subject: Subject, model_folder: Path) -> Measured:
+def evaluate(subject: Subject) -> Measured:
     """Measure and draw all that the model's capabilities allow; returns what belongs in metrics/<model>.json."""
     subject.folder.mkdir(parents=True, exist_ok=True)
-    measures: Measured = {}
-    history(model_folder, subject.folder)
-    if hasattr(subject.model, "logits"):
-        measures |= judged(subject)
-    if hasattr(subject.model, "reconstruct"):
-        measures |= reconstructed(subject)
-    if hasattr(subject.model, "elbo"):
-        test, train = (x[:BOUNDED].to(subject.model.device) for x in (subject.test, subject.train))
-        measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
-    if hasattr(subject.model, "decode"):
-        measures |= generated(subject)
+    _training(subject)
+    module = importlib.import_module(f"regen.evaluation.{SUBJECTS.get(subject.model.config.family, 'images')}")
+    measures: Measured = module.evaluate(subject)
     return measures
 
 
-def history(model_folder: Path, folder: Path) -> None:
+def _training(subject: Subject) -> None:
     """Copy the training's own tables and pictures to those of the evaluation, and draw its curves."""
-    if not (model_folder / "history.csv").exists():
+    history, folder = subject.history, subject.folder
+    if not (history / "history.csv").exists():
         return
-    shutil.copyfile(model_folder / "history.csv", folder / "training.csv")
+    shutil.copyfile(history / "history.csv", folder / "training.csv")
     plots.training_curves(folder / "training.csv", folder / "training.png")
-    progress = sorted((model_folder / "progress").glob("epoch_*.png"))
+    progress = sorted((history / "progress").glob("epoch_*.png"))
     for name, path in zip(
         ("first", "middle", "last"), progress if len(progress) == 3 else progress[:1] + progress[-1:], strict=False
     ):
         shutil.copyfile(path, folder / f"progress_{name}.png")
-
-
-def judged(subject: Subject) -> Measured:
-    """How well a judge reads the test images, and where it errs."""
-    assert subject.labels is not None
-    logits = subject.apply(subject.model.logits, subject.test)
-    names = list(subject.model.data.labels)
-    if subject.labels.ndim == 1:
-        read, true = logits.argmax(1), subject.labels
-        wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
-        captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
-        if len(wrong):
-            subject.picture("mistakes", collage.grid(subject.test[wrong], SHOWN, captions))
-        subject.picture("examples", collage.grid(subject.test[:100]))
-        return reading.class_measures(logits, subject.labels)
-    worst = reading.worst_attributes(logits, subject.labels, names)
-    plots.bars({str(row["attribute"]): float(row["f1"]) for row in worst}, subject.folder / "attributes.png", "F1", limit=1.0)
-    subject.picture("examples", collage.grid(subject.test[:100]))
-    return reading.attribute_measures(logits, subject.labels)
-
-
-def reconstructed(subject: Subject) -> Measured:
-    """How well test images survive encoding and decoding, beside PCA with as many numbers an image."""
-    model, test = subject.model, subject.test
-    dim = model.config.latent_dim
-    got = subject.apply(model.reconstruct, test)
-    pca = reconstruction.PCA(subject.train, dim, subject.seed)
-    linear = pca.reconstruct(test)
-    few = 2 * SHOWN
-    rows = {"original": as_floats(test[:few]), "model": got[:few], f"PCA, {dim}": linear[:few]}
-    subject.picture("reconstructions", collage.rows(rows))
-    measures = reconstruction.reconstruction_measures(as_floats(test), got, limit=linear)
-    if getattr(model.config, "noise", 0):
-        clean = as_floats(test)
-        noisy = model.corrupt(clean, generator(subject.seed, "noise"))
-        denoised = subject.apply(model.reconstruct, noisy)
-        rows = {"clean": clean[:few], "noisy": noisy[:few].clamp(0, 1), "denoised": denoised[:few]}
-        subject.picture("denoising", collage.rows(rows))
-        measures |= reconstruction.denoising_measures(clean, noisy, denoised, limit=pca.reconstruct(noisy))
-    return measures
-
-
-def generated(subject: Subject) -> Measured:
-    """What the model makes of latents: new images and their distances to real ones, paths between latents, nearest neighbours."""
-    model, seed = subject.model, subject.seed
-    n = min(SAMPLES, len(subject.test), len(subject.train))
-    test, dim = subject.test[:n], model.config.latent_dim
-    prior = latents.Gaussian.standard(dim)
-    measures: Measured = {}
-    encoded = subject.apply(model.encode, subject.train) if hasattr(model, "encode") else None
-    space = latents.Gaussian.fitted(encoded) if encoded is not None else prior
-    if hasattr(model, "sample"):
-        samples = model.sample(n, seed=seed).cpu()
-    else:  # an autoencoder has no distribution of its own: the Gaussian of its latents is the best that it can be given
-        samples = subject.decode(space.sample(n, seed))
-        subject.picture("samples_prior", collage.grid(subject.decode(prior.sample(100, seed))))
-    subject.picture("samples", collage.grid(samples[:100]))
-    draw_paths(subject, space if encoded is not None and not hasattr(model, "sample") else prior)
-
-    shown = samples[:SHOWN]
-    nearest = neighbours.nearest(shown, subject.train, 5)[1]
-    subject.picture("neighbours_pixels", beside(shown, subject.train, nearest))
-    compared, references, real = samples, subject.train, test
-    if grid := subject.statistics.get("grid"):  # pixel art: held against its own grid and palette
-        art = pixels.Grid(subject.train, grid)
-        measures |= pixels.pixel_measures(samples, test, art)
-        compared, references, real = art.snap(samples), art.shrink(subject.train), art.shrink(test)
-    measures |= neighbours.copying_measures(compared, real, references)
-    if subject.judge is None:
-        return measures
-    of_samples, of_test, of_train = subject.features(samples), subject.features(test), subject.features(subject.train)
-    subject.picture("neighbours_features", beside(shown, subject.train, neighbours.nearest(of_samples[:SHOWN], of_train, 5)[1]))
-    measures |= distances.compare(of_samples, of_test, of_train, seed)
-    if encoded is not None:
-        measures |= latents.latent_measures(
-            model.decode, subject.judge.features, encoded.to(model.device), subject.apply(model.encode, test).to(model.device),
-            of_test, of_train, seed,
-        )  # fmt: skip
-    return measures
-
-
-def draw_paths(subject: Subject, space: latents.Gaussian) -> None:
-    """Draw interpolations, traversals and the plane of the first two dimensions."""
-    model, steps = subject.model, 10
-    if hasattr(model, "encode"):
-        ends = subject.apply(model.encode, subject.test[: 2 * SHOWN])
-    else:
-        ends = space.sample(2 * SHOWN, subject.seed)
-    for name, spherical in (("interpolation_linear", False), ("interpolation_spherical", True)):
-        paths = latents.interpolations(ends[:SHOWN], ends[SHOWN:], steps, spherical)
-        subject.picture(name, collage.grid(subject.decode(paths.flatten(0, 1)), steps))
-    dimensions = min(SHOWN, model.config.latent_dim)
-    z = latents.traversals(space, dimensions)
-    subject.picture("traversal", collage.grid(subject.decode(z.flatten(0, 1)), z.shape[1]))
-    if model.config.latent_dim > 1:
-        subject.picture("latent_grid", collage.grid(subject.decode(latents.latent_grid(space))))
-
-
-def beside(shown: Tensor, references: Tensor, index: Tensor) -> collage.Picture:
-    """Return one row a sample: the sample, then its nearest references."""
-    rows = [torch.cat([image[None], as_floats(references[near])]) for image, near in zip(shown, index, strict=True)]
-    headers = ["sample", *(f"{place}." for place in range(1, index.shape[1] + 1))]
-    return collage.rows({f"{number}": row for number, row in enumerate(rows, 1)}, headers)

@@ -92,7 +92,7 @@ def build(given: Params) -> str:
         UserError: a model has no metrics yet, or its metrics have a measure that nobody described.
     """
     chapters = []
-    for dataset, block in given.datasets.items():
+    for dataset, block in given.prepared.items():
         keys = [key for key, model in given.models.items() if model["dataset"] == dataset]
         if keys:
             statistics = json.loads((paths.prepared(dataset) / "statistics.json").read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def section(key: str, block: dict[str, Any]) -> Section:
     except ValueError as error:
         raise UserError(f"{paths.metrics(key)}: no valid JSON ({error}); run `dvc repro --force evaluate@{key}`") from None
     if unknown := sorted(set(metrics) - set(MEASURES)):
-        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures.py")
+        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures")
     rows = [
         Row(
             name,

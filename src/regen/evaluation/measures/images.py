@@ -1,42 +1,12 @@
-"""Every measure in metrics/*.json: what it means, in which unit, which way is better, and what stands beside it as its limit."""
+"""Measures of images: how well they are read, reconstructed, bounded in likelihood, and how real the new ones are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from regen import params
+from regen.evaluation.measures.measure import Measure
 
 TRAIN = "the same figure of as many training images: what a perfect model would get, with the same counts"
 TEST = "the same figure of the test images: new real pictures, not copied from anything"
 PCA = "principal components, as many as latent dimensions: the best linear autoencoder"
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measure; `title` may hold `{features}`, the model whose features it is taken in."""
-
-    title: str
-    unit: str
-    better: Literal["lower", "higher", "none"]
-    meaning: str
-    limit: str
-
-
-def measure(name: str) -> Measure:
-    """Return one measure.
-
-    Raises:
-        UserError: there is no such measure.
-    """
-    params.known(name, list(MEASURES), "metrics", "measure")
-    return MEASURES[name]
-
-
-def title(name: str, features: str = "judge") -> str:
-    """Return a measure's title, naming the model that gave the features: "Frechet distance (punks_judge features)"."""
-    return measure(name).title.format(features=features)
-
 
 MEASURES = {
     # likeness of samples, in features of a judge
