@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from regen import data, models, params
+from regen import data, models, params, study
 from regen.errors import UserError, reported
+from regen.evaluation.measures import MEASURES
 
 
 def main() -> None:
@@ -23,6 +24,8 @@ def main() -> None:
         checks.append(partial(check_encoding, given, key, block))
     for key, block in given.models.items():
         checks.append(partial(check_model, given, key, block))
+    for key, block in given.studies.items():
+        checks.append(partial(check_study, given, key, block))
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)
@@ -51,6 +54,23 @@ def check_encoding(given: params.Params, key: str, block: dict[str, object]) -> 
     family = given.models[encoding.model].get("family")
     if family in models.families() and not hasattr(models.family(family).Model, "encode"):
         raise UserError(f"{where}.model: {encoding.model} is a {family}, which has no latents; name a model that can encode")
+
+
+def check_study(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one study's block, and the model's block in each of its cells."""
+    where = f"params.yaml: studies.{key}"
+    config = params.parse(params.StudyConfig, block, where)
+    params.problems(
+        lambda: params.known(config.model, list(given.models), f"{where}.model", "model"),
+        *(partial(params.known, name, list(MEASURES), f"{where}.show", "measure") for name in config.show),
+    )
+    params.problems(*(partial(check_cell, cell, where) for cell in study.cells(key, config, given)))
+
+
+def check_cell(cell: study.Cell, where: str) -> None:
+    """Check what one cell makes of params.yaml."""
+    params.parse(params.Params, cell.params.model_dump(), f"{where}: cell {cell.name}")
+    models.config(cell.block, f"{where}: cell {cell.name}")
 
 
 if __name__ == "__main__":
