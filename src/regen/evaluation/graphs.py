@@ -31,7 +31,9 @@ def evaluate(subject: Subject) -> Measured:
     table = calibration(x, edges, model.coefficients)
     graphs_plots.calibration(table, model.coefficients.tolist(), truth, folder / "calibration.png")
     (a, b), (a_error, b_error) = model.coefficients.tolist(), model.standard_errors.tolist()
-    of_truth = log_likelihood(new_x, new_edges, torch.tensor([truth["a"], truth["b"]])) if truth else model.log_likelihood(x, edges)
+    of_truth = (
+        log_likelihood(new_x, new_edges, torch.tensor([truth["a"], truth["b"]])) if truth else model.log_likelihood(x, edges)
+    )
     climbed = model.ascent[:, 2]
     return {
         "edge_slope": measured(a, truth["a"] if truth else None, a_error),

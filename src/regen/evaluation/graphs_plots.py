@@ -24,7 +24,9 @@ def graphs(x: Tensor, edges: Tensor, out: Path) -> None:
             places = nx.spring_layout(graph, k=0.9 / np.sqrt(len(graph)), iterations=200, seed=0)
             colours = np.clip(np.pad(features[:, :3], ((0, 0), (0, max(0, 3 - features.shape[1])))) / 2 + 0.5, 0, 1)
             nx.draw_networkx_edges(graph, places, ax=axis, edge_color="#9A9A9E", width=1.3)
-            nx.draw_networkx_nodes(graph, places, ax=axis, node_color=colours, node_size=120, edgecolors=plots.INK, linewidths=0.8)
+            nx.draw_networkx_nodes(
+                graph, places, ax=axis, node_color=colours, node_size=120, edgecolors=plots.INK, linewidths=0.8
+            )
             axis.set_title(f"{int(adjacency.sum()) // 2} edges", loc="center", fontsize=10)
             axis.axis("off")
             axis.margins(0.12)

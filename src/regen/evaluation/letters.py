@@ -29,7 +29,9 @@ def evaluate(subject: Subject) -> Measured:
     log_likelihood = subject.model.log_likelihood(letters.to(subject.model.device)).cpu()
     entropy = math.log(len(letters))
     if (subject.folder / "training.csv").exists():
-        plots.training_curves(subject.folder / "training.csv", subject.folder / "training.png", {"nats_per_pixel": entropy / pixels})
+        plots.training_curves(
+            subject.folder / "training.csv", subject.folder / "training.png", {"nats_per_pixel": entropy / pixels}
+        )
     counts = occurrences(samples, letters)
     wrong = samples[~(samples.flatten(1)[:, None] == letters.flatten(1)).all(2).any(1)]
     if len(wrong):

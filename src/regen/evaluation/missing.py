@@ -15,8 +15,8 @@ from regen.seeding import generator
 
 SHOWN = 12
 HIDDEN = 0.3  # share of the training pixels that EM does not see
-EM_DIM = 8  # latent dimensions of its fit
-TOLERANCE = 0.05  # nats an example: EM creeps at the end
+EM_DIM = 16  # latent dimensions of its fit
+TOLERANCE = 0.01  # nats an example: EM creeps at the end
 NOT_SEEN = 0.5  # grey of a hidden pixel
 
 
@@ -25,7 +25,10 @@ def completed(subject: Subject, train: Tensor, test: Tensor) -> Measured:
     model, shown = subject.model, test[torch.randperm(len(test), generator=generator(subject.seed, "halves"))[:SHOWN]]
     rows = {"original": shown}
     errors, by_mean = [], []
-    for name, half in (("right", (..., slice(test.shape[3] // 2, None))), ("lower", (..., slice(test.shape[2] // 2, None), slice(None)))):
+    for name, half in (
+        ("right", (..., slice(test.shape[3] // 2, None))),
+        ("lower", (..., slice(test.shape[2] // 2, None), slice(None))),
+    ):
         hidden = torch.zeros(test.shape[1:], dtype=torch.bool)
         hidden[half] = True
         guess = model.complete(test.masked_fill(hidden, math.nan))
@@ -54,7 +57,10 @@ def fitted(subject: Subject, train: Tensor, test: Tensor) -> Measured:
     filled = em.complete(seen[:SHOWN]).view(-1, *train.shape[1:]).float()
     hidden_images = hidden[:SHOWN].view(filled.shape)
     subject.picture(
-        "missing", collage.rows({"original": train[:SHOWN], "seen": train[:SHOWN].masked_fill(hidden_images, NOT_SEEN), "filled in": filled})
+        "missing",
+        collage.rows(
+            {"original": train[:SHOWN], "seen": train[:SHOWN].masked_fill(hidden_images, NOT_SEEN), "filled in": filled}
+        ),
     )
     rows = test.flatten(1)
     limit = whole.score_samples(rows) / pixels

@@ -131,4 +131,3 @@ def decoded(subject: Subject, decoder: Any) -> Measured:
         "frechet_distance_mixture": measured(frechet_distance(features["mixture"], features["test"]), limit=limit),
         "frechet_distance_prior": measured(frechet_distance(features["prior"], features["test"]), limit=limit),
     }
-

@@ -31,7 +31,9 @@ def evaluate(subject: Subject) -> Measured:
     return {
         "log_likelihood": mean(log_likelihood["test"], limit=log_likelihood["train"]),
         "residual_variance": mean(residuals["test"].square(), limit=float(model.variance)),
-        "variance_explained": measured(float(1 - residuals["test"].square().mean() / total), limit=explained(y, residuals["train"])),
+        "variance_explained": measured(
+            float(1 - residuals["test"].square().mean() / total), limit=explained(y, residuals["train"])
+        ),
         "lstsq_difference": measured(lstsq_difference(model, x, y), limit=0.0),
     }
 
