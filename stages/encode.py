@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import torch
 from regen import models, params, paths
 from regen.data import arrays, folders
 from regen.errors import reported
-from regen.models.base import GenerativeModel, as_images
+from regen.models.base import as_images
 from regen.training.devices import Devices
 
 
@@ -45,11 +46,10 @@ def main() -> None:
     write(paths.prepared(key), latents, description, paths.model(config.model))
 
 
-def encoded(model: GenerativeModel, images: np.ndarray) -> np.ndarray:
+def encoded(model: Any, images: np.ndarray) -> np.ndarray:
     """Return the latents, float32 (N, d), of uint8 images (N, H, W, C)."""
     parts = torch.split(torch.from_numpy(np.array(images)), 500)
-    encode = model.encode
-    return np.concatenate([encode(as_images(part).to(model.device)).cpu().float().numpy() for part in parts])
+    return np.concatenate([model.encode(as_images(part).to(model.device)).cpu().float().numpy() for part in parts])
 
 
 def write(folder: Path, latents: dict[str, np.ndarray], description: dict[str, object], model: Path) -> None:

@@ -12,9 +12,8 @@ from regen.evaluation import collage, components_plots, missing
 from regen.evaluation.collage import Picture
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured, mean, measured
-from regen.models import PPCA
 from regen.models.base import as_images
-from regen.models.ppca import Model
+from regen.models.ppca import PPCA, Model
 from regen.seeding import numpy_generator
 
 SIDE = 5  # examples beside their reconstructions: 5 x 5
@@ -33,8 +32,9 @@ def evaluate(subject: Subject) -> Measured:
     shown = test[numpy_generator(subject.seed, "shown").permutation(len(test))[: SIDE**2]]
     rebuilt = {f"d = {d}": model.reconstruct(shown, d) for d in sizes[-3:]}
     subject.picture("reconstructions", mosaics({"original": shown, **rebuilt}))
+    face = train[numpy_generator(subject.seed, "face").integers(len(train))][None]
     for name, reach in REACHES.items():
-        subject.picture(name, traversal(model, shown[:1], reach))
+        subject.picture(name, traversal(model, face, reach))
     classes = [np.asarray(split["labels"]) for split in (subject.train, subject.test)] if "labels" in subject.train else None
     for d in (2, 3):
         if d <= sizes[-1]:
@@ -106,7 +106,7 @@ def scikit_learn_difference(train: Tensor, test: Tensor, sizes: list[int]) -> fl
     solver = "full" if len(X) <= X.shape[1] else "covariance_eigh"
     fit, differences = PPCA(sizes[-1], noise="observed").fit(X), []
     for d in sizes:
-        peer = PCA(d, svd_solver=solver).fit(X).score(Y)
+        peer = float(PCA(d, svd_solver=solver).fit(X).score(Y))
         differences.append(abs(fit.truncated(d).score(Y) / peer - 1))
     return max(differences)
 

@@ -18,7 +18,7 @@ FEW = 10  # classes that are told by name and colour; more are told by number
 def latents(splits: list[Array], classes: list[Array] | None, names: Sequence[str], out: Path) -> None:
     """Draw latents (N, 2) or (N, 3) of the training split, faintly, and of the test split, with dark rims; coloured by class."""
     three = splits[0].shape[1] == 3
-    options = {"subplot_kw": {"projection": "3d"}} if three else {}
+    options: dict[str, Any] = {"subplot_kw": {"projection": "3d"}} if three else {}
     points = np.concatenate(splits)
     labels = np.concatenate(classes) if classes is not None else np.zeros(len(points), int)
     held_out = np.repeat([False, True], [len(split) for split in splits])
@@ -38,7 +38,7 @@ def latents(splits: list[Array], classes: list[Array] | None, names: Sequence[st
         axis.set(**{key: value for key, value in labelled.items() if three or key != "zlabel"})
         if three:
             axis.view_init(elev=18, azim=-60)
-            axis.set_box_aspect((1, 1, 0.9), zoom=0.9)
+            axis.set_box_aspect((1, 1, 0.9), zoom=0.98)
 
 
 def name(axis: Any, place: Array, text: str, colour: str, small: bool) -> None:
@@ -94,7 +94,7 @@ def sizes(table: list[dict[str, float]], out: Path) -> None:
         for axis, what, title in zip(
             axes, ("log_likelihood_per_pixel", "mse"), ("log-likelihood, nats a pixel", "reconstruction error (MSE)"), strict=True
         ):
-            for split, colour, shift in (("train", plots.LIMIT, None), ("test", plots.COLOURS[0], 7)):
+            for split, colour in (("train", plots.LIMIT), ("test", plots.COLOURS[0])):
                 values = [row[f"{split}_{what}"] for row in table]
                 axis.plot(d, values, color=colour, marker="o", markersize=4)
                 above = (split == "test") == (what == "mse")
@@ -102,9 +102,9 @@ def sizes(table: list[dict[str, float]], out: Path) -> None:
                     split, (d[-1], values[-1]), xytext=(0, 9 if above else -9), textcoords="offset points",
                     ha="center", va="bottom" if above else "top", color=colour, fontsize=9,
                 )  # fmt: skip
-                for x, y in zip(d[:-1], values[:-1], strict=True) if shift else []:
+                for x, y in zip(d[:-1], values[:-1], strict=True) if split == "test" else []:
                     axis.annotate(
-                        f"{y:.3g}", (x, y), xytext=(0, shift if above else -shift), textcoords="offset points",
+                        f"{y:.3g}", (x, y), xytext=(0, 7 if above else -7), textcoords="offset points",
                         ha="center", va="bottom" if above else "top", fontsize=8,
                     )  # fmt: skip
             axis.set_xscale("log", base=2)

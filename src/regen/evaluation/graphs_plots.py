@@ -12,6 +12,7 @@ from torch import Tensor
 from regen.evaluation import plots
 
 Array = npt.NDArray[Any]
+APART = 3.0  # edges' lengths between nodes without a path
 
 
 def graphs(x: Tensor, edges: Tensor, out: Path) -> None:
@@ -21,7 +22,9 @@ def graphs(x: Tensor, edges: Tensor, out: Path) -> None:
     with plots.figure(out, (2.5 * len(x), 2.7), 1, len(x)) as axes:
         for axis, features, adjacency in zip(axes, x.cpu().numpy(), edges.cpu().numpy(), strict=True):
             graph = nx.from_numpy_array(adjacency)
-            places = nx.spring_layout(graph, k=0.9 / np.sqrt(len(graph)), iterations=200, seed=0)
+            lengths = dict(nx.all_pairs_shortest_path_length(graph))  # strangers stand APART, wherever they belong
+            distances = {i: {j: min(lengths[i].get(j, APART), APART) for j in graph} for i in graph}
+            places = nx.kamada_kawai_layout(graph, dist=distances)
             colours = np.clip(np.pad(features[:, :3], ((0, 0), (0, max(0, 3 - features.shape[1])))) / 2 + 0.5, 0, 1)
             nx.draw_networkx_edges(graph, places, ax=axis, edge_color="#9A9A9E", width=1.3)
             nx.draw_networkx_nodes(

@@ -1,4 +1,4 @@
-"""Autoregressive models of letters: how near to the entropy, and whether what they write are letters, all of them equally often."""
+"""Autoregressive models of letters: how near to the entropy, and are the samples letters, all of them equally often?"""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from regen.evaluation import collage, plots
@@ -23,8 +24,8 @@ def evaluate(subject: Subject) -> Measured:
     letters = as_images(np.array(subject.test["x"]))  # (26, 1, 5, 5)
     names = subject.model.data.labels
     samples = subject.model.sample(SAMPLES, seed=subject.seed).cpu()
-    subject.picture("examples", collage.grid(letters, 13, names))
-    subject.picture("samples", collage.grid(samples[:100], 10))
+    subject.picture("examples", collage.grid(inked(letters), 13, names))
+    subject.picture("samples", collage.grid(inked(samples[:100]), 10))
     pixels = letters[0].numel()
     log_likelihood = subject.model.log_likelihood(letters.to(subject.model.device)).cpu()
     entropy = math.log(len(letters))
@@ -35,7 +36,7 @@ def evaluate(subject: Subject) -> Measured:
     counts = occurrences(samples, letters)
     wrong = samples[~(samples.flatten(1)[:, None] == letters.flatten(1)).all(2).any(1)]
     if len(wrong):
-        subject.picture("malformed", collage.grid(wrong[:50], 10))
+        subject.picture("malformed", collage.grid(inked(wrong[:50]), 10))
     write_frequencies(subject, list(names), counts)
     state = list(subject.model.state_dict().values())
     return {
@@ -47,6 +48,11 @@ def evaluate(subject: Subject) -> Measured:
         "numbers_held": measured(float(sum(value.numel() for value in state)), limit=float(DENSE_ENTRIES)),
         "bytes_held": measured(float(sum(value.numel() * value.element_size() for value in state)), limit=8.0 * DENSE_ENTRIES),
     }
+
+
+def inked(x: Tensor) -> Tensor:
+    """Return binary images as dark ink on light paper with a margin, so that letters are read as such."""
+    return 0.97 - 0.75 * torch.nn.functional.pad(x, (1, 1, 1, 1))
 
 
 def occurrences(samples: Tensor, letters: Tensor) -> Tensor:

@@ -10,14 +10,14 @@ from torch import Tensor
 from regen.evaluation import collage, plots
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured, mean, measured
-from regen.models import PPCA
+from regen.models.ppca import PPCA
 from regen.seeding import generator
 
 SHOWN = 12
 HIDDEN = 0.3  # share of the training pixels that EM does not see
 EM_DIM = 16  # latent dimensions of its fit
 TOLERANCE = 0.01  # nats an example: EM creeps at the end
-NOT_SEEN = 0.5  # grey of a hidden pixel
+NOT_SEEN = (0.74, 0.84, 0.94)  # colour of a hidden pixel
 
 
 def completed(subject: Subject, train: Tensor, test: Tensor) -> Measured:
@@ -34,7 +34,7 @@ def completed(subject: Subject, train: Tensor, test: Tensor) -> Measured:
         guess = model.complete(test.masked_fill(hidden, math.nan))
         errors.append((guess - test)[:, hidden].double().square().mean(1))
         by_mean.append((model.mean.view(test.shape[1:]) - test)[:, hidden].double().square().mean(1))
-        rows[f"{name} half hidden"] = shown.masked_fill(hidden, NOT_SEEN)
+        rows[f"{name} half hidden"] = covered(shown, hidden)
         rows[f"{name} half completed"] = model.complete(shown.masked_fill(hidden, math.nan))
     subject.picture("completed", collage.rows(rows))
     return {"completion_mse": mean(torch.stack(errors).mean(0), limit=torch.stack(by_mean).mean(0))}
@@ -54,14 +54,10 @@ def fitted(subject: Subject, train: Tensor, test: Tensor) -> Measured:
         "iteration",
         "log-likelihood, nats a seen pixel",
     )
-    filled = em.complete(seen[:SHOWN]).view(-1, *train.shape[1:]).float()
-    hidden_images = hidden[:SHOWN].view(filled.shape)
-    subject.picture(
-        "missing",
-        collage.rows(
-            {"original": train[:SHOWN], "seen": train[:SHOWN].masked_fill(hidden_images, NOT_SEEN), "filled in": filled}
-        ),
-    )
+    some = torch.randperm(len(train), generator=generator(subject.seed, "missing"))[:SHOWN]
+    filled = em.complete(seen[some]).view(-1, *train.shape[1:]).float()
+    cover = covered(train[some], hidden[some].view(filled.shape))
+    subject.picture("missing", collage.rows({"original": train[some], "seen": cover, "filled in": filled}))
     rows = test.flatten(1)
     limit = whole.score_samples(rows) / pixels
     falls = torch.tensor(em.log_likelihoods_).diff()
@@ -69,3 +65,9 @@ def fitted(subject: Subject, train: Tensor, test: Tensor) -> Measured:
         "em_log_likelihood_per_pixel": mean(em.score_samples(rows) / pixels, limit=limit),
         "em_falls": measured(float((falls < -1e-9).sum()), limit=0.0),
     }
+
+
+def covered(x: Tensor, hidden: Tensor) -> Tensor:
+    """Return images (N, C, H, W) in RGB, with a colour of its own where a pixel is hidden."""
+    colour = torch.tensor(NOT_SEEN)[:, None, None]
+    return torch.where(hidden, colour, x).expand(-1, 3, -1, -1)

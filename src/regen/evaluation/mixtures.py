@@ -14,8 +14,8 @@ from regen.evaluation import collage, mixtures_plots
 from regen.evaluation.frechet import frechet_distance
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured, mean, measured
-from regen.models import GaussianMixture
 from regen.models.base import as_images
+from regen.models.mixture import GaussianMixture
 from regen.seeding import generator
 
 LARGEST = 8  # components up to which the information criterion is followed
@@ -82,7 +82,8 @@ def scikit_learn_difference(fitted: GaussianMixture, X: Tensor) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it has not converged: no tolerance was given
         peer.fit(X.numpy())
-    return abs(ours.score(X) / float(peer.score(X.numpy())) - 1)
+    theirs = float(peer.score(X.numpy()))
+    return abs(ours.score(X) / theirs - 1)
 
 
 def criterion(subject: Subject, train: Tensor) -> Measured:

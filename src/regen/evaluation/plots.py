@@ -233,6 +233,7 @@ def _label_ends(axis: Any, ends: list[tuple[float, float, str, str]]) -> None:
 
 
 def many_colours(n: int) -> list[str]:
+    """Return n colours along a ramp, for more classes than COLOURS tells apart."""
     import matplotlib as mpl
 
     ramp = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n))

@@ -80,7 +80,7 @@ def write_weights(subject: Subject) -> None:
 
 
 def residual_plot(splits: dict[str, tuple[np.ndarray, np.ndarray]], sigma: float, subject: Subject) -> None:
-    """Draw residuals over predictions, training and test, with the band of +- 2 sigma, and their histogram beside N(0, sigma^2)."""
+    """Draw residuals over predictions, with the band of +- 2 sigma, and their histograms beside N(0, sigma^2)."""
     colours = {"train": plots.LIMIT, "test": plots.COLOURS[1]}
     with plots.figure(subject.folder / "residuals.png", (8.2, 3.8), 1, 2, width_ratios=(3, 1), sharey=True) as (left, right):
         left.axhspan(-2 * sigma, 2 * sigma, color=plots.COLOURS[0], alpha=0.08, linewidth=0)

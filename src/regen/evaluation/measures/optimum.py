@@ -11,7 +11,7 @@ EQUAL = "0: equal"
 MEASURES = {
     "log_likelihood": Measure(
         "Log-likelihood", "nats an example", "higher", "Mean of log p(x) over test examples; exact.",
-        "the training split's, or that of the truth where it is known: of the entropy for letters, of the true coefficients for graphs",
+        "the truth's where it is known (the letters' entropy, the graphs' true coefficients), else the training split's",
     ),
     "log_likelihood_per_pixel": Measure(
         "Log-likelihood", "nats a pixel", "higher",
@@ -35,7 +35,7 @@ MEASURES = {
     "order_violations": Measure("Scores out of order", "", "lower", "Scores with more variance than the one before.", "0"),
     "variance_explained": Measure(
         "Variance explained", "share", "higher",
-        "Share of the variance that the components keep (of the training images), or that a regression predicts (of test targets).",
+        "Share of the training variance that the components keep, or of the test targets' that a regression predicts.",
         "1 for components: all of it; the training split's share for a regression",
     ),
     "scikit_learn_difference": Measure(
@@ -45,14 +45,14 @@ MEASURES = {
     # mixtures
     "cluster_macro_f1": Measure(
         "Clusters as classes, macro F1", "share", "higher",
-        "Mean of F1 over the classes of test examples; a component is named by five labelled examples a class.", "1",
+        "Mean of F1 over the classes of test examples; a component is named by five labelled ones a class.", "1",
     ),
     "cluster_accuracy": Measure(
         "Clusters as classes, accuracy", "share", "higher", "Share of test examples in a component of their class.", "1"
     ),
     "components_by_bic": Measure(
         "Components by the information criterion", "of 1 to 8", "none",
-        "The number with the lowest BIC: how many Gaussians the shape of the latents needs, be the classes three or not.", "none",
+        "The number with the lowest BIC: how many Gaussians the shape of the latents needs.", "none",
     ),
     "frechet_distance_mixture": Measure(
         "Frechet distance, latents from the mixture ({features} features)", "squared feature units", "lower",
@@ -64,7 +64,7 @@ MEASURES = {
         "sigma^2, the maximum-likelihood estimate: the same of the training split",
     ),
     "lstsq_difference": Measure(
-        "Difference to NumPy's least squares", "relative", "lower", "Largest difference of a weight over the largest weight.", EQUAL
+        "Difference to NumPy's least squares", "relative", "lower", "Largest of a weight, over the largest weight.", EQUAL
     ),
     # random graphs
     "edge_slope": Measure("a", "", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.", "the true a"),
