@@ -55,17 +55,8 @@ def ellipses(axis: Any, mean: Array, covariance: Array, colour: str, name: str) 
     centre = (float(mean[0]), float(mean[1]))
     for sigmas in (1, 2, 3):
         width, height = 2 * sigmas * np.sqrt(values[::-1])
-        axis.add_patch(
-            Ellipse(
-                (float(mean[0]), float(mean[1])),
-                width,
-                height,
-                angle=angle,
-                fill=False,
-                edgecolor=colour,
-                linewidth=1.7 - 0.35 * sigmas,
-            )
-        )
+        ring = Ellipse(centre, width, height, angle=angle, fill=False, edgecolor=colour, linewidth=1.7 - 0.35 * sigmas)
+        axis.add_patch(ring)
     box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
     axis.text(*mean, name, ha="center", va="center", fontsize=9, bbox=box, zorder=10)
 
