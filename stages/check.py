@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from regen import data, models, params, study
-from regen.errors import reported
+from regen.errors import UserError, reported
 from regen.evaluation.measures import MEASURES
 
 
@@ -20,6 +20,8 @@ def main() -> None:
     checks: list[Callable[[], object]] = []
     for key, block in given.datasets.items():
         checks.append(partial(data.config, block, f"params.yaml: datasets.{key}"))
+    for key, block in given.encodings.items():
+        checks.append(partial(check_encoding, given, key, block))
     for key, block in given.models.items():
         checks.append(partial(check_model, given, key, block))
     for key, block in given.studies.items():
@@ -39,6 +41,19 @@ def check_model(given: params.Params, key: str, block: dict[str, object]) -> Non
         lambda: params.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
         lambda: params.known(block.get("judge", "none"), ["none", *given.models], f"{where}.judge", "model"),
     )
+
+
+def check_encoding(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one encoding's block: its data set, and its model, which must be able to encode that data set's images."""
+    where = f"params.yaml: encodings.{key}"
+    encoding = params.parse(params.EncodingConfig, block, where)
+    params.problems(
+        lambda: params.known(encoding.dataset, list(given.prepared), f"{where}.dataset", "data set"),
+        lambda: params.known(encoding.model, list(given.models), f"{where}.model", "model"),
+    )
+    family = given.models[encoding.model].get("family")
+    if family in models.families() and not hasattr(models.family(family).Model, "encode"):
+        raise UserError(f"{where}.model: {encoding.model} is a {family}, which has no latents; name a model that can encode")
 
 
 def check_study(given: params.Params, key: str, block: dict[str, object]) -> None:
