@@ -162,7 +162,7 @@ def confusion(counts: Numbers, names: Sequence[str], out: Path, xlabel: str = "r
     table = np.asarray(counts, float)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     side = 1.2 + 0.46 * len(names)
-    with _figure(out, (side, side)) as (axis,):
+    with figure(out, (side, side)) as (axis,):
         axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root: rare errors are seen too
         for (row, column), count in np.ndenumerate(table):
             if count:
