@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from regen import data, models, params
+from regen.data import queries
 from regen.errors import reported
 
 
@@ -19,12 +20,23 @@ def main() -> None:
     checks: list[Callable[[], object]] = []
     for key, block in given.datasets.items():
         checks.append(partial(data.config, block, f"params.yaml: datasets.{key}"))
+    for key, block in given.queries.items():
+        checks.append(partial(check_queries, given, key, block))
     for key, block in given.models.items():
         checks.append(partial(check_model, given, key, block))
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)
     (folder / "none").write_text("no judge\n", encoding="utf-8")
+
+
+def check_queries(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one block of queries and the data set that its digits come from."""
+    where = f"params.yaml: queries.{key}"
+    params.problems(
+        lambda: queries.config(block, where),
+        lambda: params.known(block.get("digits"), list(given.datasets), f"{where}.digits", "data set"),
+    )
 
 
 def check_model(given: params.Params, key: str, block: dict[str, object]) -> None:
