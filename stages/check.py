@@ -9,9 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from regen import data, models, params
+from regen import data, models, params, study
 from regen.data import queries
 from regen.errors import reported
+from regen.evaluation.measures import MEASURES
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
         checks.append(partial(check_queries, given, key, block))
     for key, block in given.models.items():
         checks.append(partial(check_model, given, key, block))
+    for key, block in given.studies.items():
+        checks.append(partial(check_study, given, key, block))
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)
@@ -48,6 +51,23 @@ def check_model(given: params.Params, key: str, block: dict[str, object]) -> Non
         lambda: params.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
         lambda: params.known(block.get("judge", "none"), ["none", *given.models], f"{where}.judge", "model"),
     )
+
+
+def check_study(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one study's block, and the model's block in each of its cells."""
+    where = f"params.yaml: studies.{key}"
+    config = params.parse(params.StudyConfig, block, where)
+    params.problems(
+        lambda: params.known(config.model, list(given.models), f"{where}.model", "model"),
+        *(partial(params.known, name, list(MEASURES), f"{where}.show", "measure") for name in config.show),
+    )
+    params.problems(*(partial(check_cell, cell, where) for cell in study.cells(key, config, given)))
+
+
+def check_cell(cell: study.Cell, where: str) -> None:
+    """Check what one cell makes of params.yaml."""
+    params.parse(params.Params, cell.params.model_dump(), f"{where}: cell {cell.name}")
+    models.config(cell.block, f"{where}: cell {cell.name}")
 
 
 if __name__ == "__main__":
