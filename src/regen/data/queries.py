@@ -8,6 +8,7 @@ with those of the test split, operators likewise, so no stroke of a test query w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -81,6 +82,11 @@ def encode(texts: Sequence[str], vocabulary: str, length: int, what: str = "quer
     return encoded
 
 
+def well_formed(text: str, operators: str) -> bool:
+    """Return whether a text is two numbers with an operator between them."""
+    return re.fullmatch(rf"\d+[{re.escape(operators)}]\d+", text) is not None
+
+
 def prepare(config: Config, digits: Path, seed: int, where: str = "queries") -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the split queries with their handwriting, and what statistics.json says of them.
 
@@ -96,7 +102,8 @@ def prepare(config: Config, digits: Path, seed: int, where: str = "queries") -> 
     length = config.answer_length or max(map(len, answers))
     if long := [f"{query} = {answer}" for query, answer in zip(queries, answers, strict=True) if len(answer) > length]:
         raise UserError(
-            f"{where}.answer_length: {long[0]} does not fit into {length}; set it to {max(map(len, answers))}, or 0 for what is needed"
+            f"{where}.answer_length: {long[0]} does not fit into {length} characters; "
+            f"set it to {max(map(len, answers))}, or to 0 for what is needed"
         )
     x = encode(queries, symbols, 2 * config.operand_digits + 1)
     y = encode(answers, symbols, length, "answer")
@@ -144,7 +151,8 @@ def written(config: Config, digits: Path, seed: int) -> dict[str, np.ndarray]:
             raise UserError(f"{digits}: expected grey images with labels, one digit each; name the data set of the digits")
         if lacking := sorted(set(DIGITS) - {names[label] for label in np.unique(content["labels"])}):
             raise UserError(
-                f"{digits}: the {split} split has no example of the digit {lacking[0]}; keep all ten digits in datasets.{digits.name}"
+                f"{digits}: the {split} split has no example of the digit {lacking[0]}; "
+                f"keep all ten digits in datasets.{digits.name}, and enough examples"
             )
         found[f"digits_{split}"], found[f"digits_{split}_labels"] = content["x"], content["labels"]
         draws = numpy_generator(seed, "operators", split)
@@ -161,10 +169,12 @@ def operator(sign: str, count: int, draws: np.random.Generator, side: int = 28) 
     low, high = draws.integers(6, 10, count), draws.integers(18, 22, count)
     start, end = draws.integers(12, 16, count), draws.integers(12, 16, count)
     if sign == "*":
-        rising = _strokes(low, low + start - 14, high, high + end - 14, side)
-        return np.maximum(rising, rising[:, :, ::-1])
+        falling = _strokes(low, low + start - 14, high, high + end - 14, side)
+        saltire: np.ndarray = np.maximum(falling, falling[:, :, ::-1])
+        return saltire
     level = _strokes(low, start, high, end, side)
-    return np.maximum(level, level.transpose(0, 2, 1)) if sign == "+" else level
+    crossed: np.ndarray = np.maximum(level, level.transpose(0, 2, 1))
+    return crossed if sign == "+" else level
 
 
 def _strokes(x0: np.ndarray, y0: np.ndarray, x1: np.ndarray, y1: np.ndarray, side: int) -> np.ndarray:

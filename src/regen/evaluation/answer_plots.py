@@ -41,7 +41,9 @@ def failures(rows: Sequence[tuple[str, int, int]], out: Path) -> None:
     """Draw the share of wrong answers of each kind of query, with its standard error."""
     shares = {f"{kind} ({count:,})": 100 * wrong / count for kind, count, wrong in rows}
     errors = {
-        f"{kind} ({count:,})": 100 * math.sqrt(wrong / count * (1 - wrong / count) / count) for kind, count, wrong in rows if wrong
+        f"{kind} ({count:,})": 100 * math.sqrt(wrong / count * (1 - wrong / count) / count)
+        for kind, count, wrong in rows
+        if wrong
     }
     total, wrong = rows_total(rows)
     plots.bars(shares, out, "wrong answers, %", errors, 100 * wrong / total, "all")
@@ -102,8 +104,8 @@ def confusion(counts: np.ndarray, symbols: str, out: Path) -> None:
                 if share >= 0.05:
                     text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
                     axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if share > 40 else INK)
-        axis.set_xticks(range(len(columns)), [names[code] for code in columns])
-        axis.set_yticks(range(len(rows)), [names[code] for code in rows])
+        axis.set_xticks(range(len(columns)), [names[code] for code in columns.tolist()])
+        axis.set_yticks(range(len(rows)), [names[code] for code in rows.tolist()])
         axis.set(xlabel="given", ylabel="true")
         axis.set_title("% of each true character")
         axis.grid(visible=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -95,11 +97,11 @@ def exact_measures(read: Tensor, answers: Tensor) -> Measured:
 def floors(subject: Subject, answers: Tensor) -> Measured:
     """Return both accuracies of the constant that is right most often among the training answers."""
     train = torch.from_numpy(subject.train["answers"].copy()).long()
-    whole, counts = train.unique(dim=0, return_counts=True)
+    whole, counts = np.unique(train.numpy(), axis=0, return_counts=True)
     usual = train.mode(0).values  # the most frequent character at each position
     return {
         "character_accuracy_constant": measured((answers == usual).double().mean().item()),
-        "exact_accuracy_constant": measured((answers == whole[counts.argmax()]).all(1).double().mean().item()),
+        "exact_accuracy_constant": measured((answers == torch.from_numpy(whole[counts.argmax()])).all(1).double().mean().item()),
     }
 
 
@@ -107,7 +109,8 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     """Return what the judge reads in drawings (N, U, H, W), as codes, and how near they come to real handwriting."""
     answers, real, seed = test.answers, test.drawn, subject.seed
     train = Handwriting(subject.data, "train")
-    symbols = len(subject.statistics["labels"])
+    labels: list[str] = subject.statistics["labels"]
+    symbols = len(labels)
     means = torch.stack([train.mean(code) for code in range(symbols)])  # (V, H, W)
     shares = F.one_hot(torch.from_numpy(subject.train["answers"].copy()).long(), symbols).double().mean(0)  # (U, V)
     blur = torch.einsum("uv,vhw->uhw", shares, means.double())
@@ -116,7 +119,7 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
         "squared_error_black": mean(_squared(torch.zeros_like(real), real)),
         "squared_error_mean": mean(_squared(blur.float().expand_as(real), real)),
     }
-    read, read_real = read_codes(subject, drawings), read_codes(subject, real)
+    read, read_real = read_codes(subject.judge, labels, drawings), read_codes(subject.judge, labels, real)
     digit = answers < 10
     measures["digits_read"] = mean((read == answers)[digit].double(), limit=(read_real == answers)[digit].double())
     measures["answers_read"] = mean((read == answers).all(1).double(), limit=(read_real == answers).all(1).double())
@@ -127,22 +130,19 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     new = train.draw(answers, generator(seed, "training digits"))[digit]
     a, b, c = (subject.apply(subject.judge.features, x[:, None]) for x in (own, others, new))
     measures["frechet_distance"] = measured(frechet_distance(a, b), frechet_distance(c, b))
-    few = torch.arange(10).repeat_interleave(10)
     columns = [own[answers[digit] == code][:10] for code in range(10)]
     if all(len(column) == 10 for column in columns):
-        subject.picture("handwriting", collage.rows({str(code): columns[code][:, None] for code in few.unique().tolist()}))
+        subject.picture("handwriting", collage.rows({str(code): columns[code][:, None] for code in range(10)}))
     return read, measures
 
 
-def read_codes(subject: Subject, drawings: Tensor) -> Tensor:
-    """Return the characters (N, U) in drawings (N, U, H, W): a space has no ink, a minus only in the middle, the judge reads digits."""
+def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor) -> Tensor:
+    """Return the characters (N, U) in drawings (N, U, H, W): no ink is a space, ink in the middle a minus, else a digit."""
     glyphs = drawings.flatten(0, 1)
-    labels: list[Any] = subject.statistics["labels"]
-    codes = subject.apply(subject.judge.logits, glyphs[:, None]).argmax(1)
+    codes = torch.cat([judge.logits(part[:, None].to(judge.device)).argmax(1).cpu() for part in torch.split(glyphs, 1000)])
     ink = glyphs.sum((1, 2))
     if "-" in labels:
-        middle = glyphs[:, MINUS_ROWS].sum((1, 2))
-        codes[middle > MINUS_SHARE * ink] = labels.index("-")
+        codes[glyphs[:, MINUS_ROWS].sum((1, 2)) > MINUS_SHARE * ink] = labels.index("-")
     codes[ink < INK] = labels.index(" ")
     return codes.view(drawings.shape[:2])
 
@@ -150,7 +150,7 @@ def read_codes(subject: Subject, drawings: Tensor) -> Tensor:
 def diversity(glyphs: Tensor, codes: Tensor) -> Tensor:
     """Return the root mean square pixel difference of each glyph (N, H, W) to the next one of the same character."""
     apart = []
-    for code in codes.unique():
+    for code in codes.unique().tolist():  # type: ignore[no-untyped-call]
         same = glyphs[codes == code]
         if len(same) > 1:
             apart.append((same - same.roll(1, 0)).square().mean((1, 2)).sqrt())
@@ -158,7 +158,7 @@ def diversity(glyphs: Tensor, codes: Tensor) -> Tensor:
 
 
 def greyness(glyphs: Tensor) -> Tensor:
-    """Return the mean of 4 p (1 - p) over the pixels of each glyph (N, H, W): 0 for black and white, most where all is blurred."""
+    """Return the mean of 4 p (1 - p) over the pixels of each glyph (N, H, W): 0 for black and white, high where it is blurred."""
     return (4 * glyphs * (1 - glyphs)).mean((1, 2))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from regen.evaluation import answer_plots
@@ -31,7 +32,7 @@ def evaluate(subject: Subject, queries: Tensor, read: Tensor, answers: Tensor) -
     numbers = np.array([int(text) if NUMBER.fullmatch(text) else np.nan for text in got])
     truth = np.array([int(text) for text in true], dtype=float)
     values, counts = np.unique(truth, return_counts=True)
-    predicted = {value: count for value, count in zip(*np.unique(numbers, return_counts=True), strict=True)}
+    predicted = dict(zip(*(part.tolist() for part in np.unique(numbers, return_counts=True)), strict=True))
     write_table(
         folder / "distribution.csv",
         ("answer", "true", "predicted"),
@@ -47,8 +48,6 @@ def evaluate(subject: Subject, queries: Tensor, read: Tensor, answers: Tensor) -
     used = [code for code in range(len(symbols)) if confused[code].any()]
     write_table(folder / "confusion.csv", ("true", *symbols), [(symbols[code], *confused[code].tolist()) for code in used])
     answer_plots.confusion(confused, symbols, folder / "confusion.png")
-    import torch
-
     measures = {"no_number": mean(torch.from_numpy(np.isnan(numbers)).double(), limit=0.0)}
     if not np.isnan(distance).all():
         measures["answer_distance"] = mean(torch.from_numpy(distance[~np.isnan(distance)]), limit=0.0)

@@ -9,7 +9,7 @@ from regen.evaluation import plots
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured
 
-SUBJECTS: dict[str, str] = {}  # module of a family that does not make or judge images
+SUBJECTS: dict[str, str] = {"seq2seq": "answers"}  # module of a family that does not make or judge images
 
 
 def evaluate(subject: Subject) -> Measured:

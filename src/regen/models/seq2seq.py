@@ -11,9 +11,8 @@ decoder sees c at each of the U positions of the answer and names or draws all o
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -39,11 +38,17 @@ class Config(TrainedConfig):
     decoder_layers: PositiveInt = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
     bidirectional: bool = False  # encoder that also reads from right to left
+    attention: bool = False  # decoder that also looks back at the encoder's state at each position
     embedding: PositiveInt = 64  # numbers a character, read from text or from a glyph
     dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
     train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
+    steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
     naming: float = Field(0.0, ge=0)  # weight of a loss that also names each character that is read or drawn as an image
-    read_channels: list[PositiveInt] = Field([32, 64], min_length=1)  # of the convolutions that read a glyph
+    glyphs: PositiveInt = 40  # images of each character that the queries of one batch are written with
+    read_channels: list[PositiveInt] = Field(
+        [32, 64, 128], min_length=1
+    )  # of the convolutions that read a glyph, each halving it
+    shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random, to each side
     draw_channels: list[PositiveInt] = Field([32, 64], min_length=1, max_length=2)  # of those that draw it, first to last
     latent_dim: NonNegativeInt = 0  # of a drawing's handwriting; 0 = the mean of all handwriting
     output_std: PositiveFloat = 0.25  # sigma of p(y|h, z) in a sampling decoder: smaller is sharper, and needs more of z
@@ -75,6 +80,8 @@ class Model(TrainedModel):
                                dropout=config.dropout if config.encoder_layers > 1 else 0)  # fmt: skip
         context = hidden * (1 + config.bidirectional)
         self.decoder = nn.LSTM(context, hidden, config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0)
+        if config.attention:
+            self.score, self.combine = nn.Linear(hidden, context, bias=False), nn.Linear(context + hidden, hidden)
         if config.target == "image":
             self.draw = layers.decoder(shape, config.draw_channels, hidden + config.latent_dim)
             if config.latent_dim:
@@ -90,9 +97,18 @@ class Model(TrainedModel):
         return QueryBatches(self, folder, seed, devices)
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of queries `x` and `answers`, with `drawings` (N, U, H, W) where answers are images."""
-        embedded = self._embed(batch["x"])
-        h = self._decode(embedded)  # (U, N, hidden)
+        """Return the loss of queries `x` (N, T) and `answers` (N, U), codes.
+
+        Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
+        each glyph is read once, however often the batch uses it. Where answers are images, `drawings` (N, U, H, W) shows them.
+        """
+        read = None
+        if self.config.source == "image":
+            read = self.read(batch["glyphs"][:, None])  # (M, embedding)
+            embedded = F.embedding(batch["x"].T, read)
+        else:
+            embedded = self.read(batch["x"].T)
+        h = self._decode(F.dropout(embedded, self.config.dropout, self.training))  # (U, N, hidden)
         answers = batch["answers"].T  # (U, N)
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
         if self.config.target == "image":
@@ -103,11 +119,10 @@ class Model(TrainedModel):
             right = logits.argmax(2) == answers
             figures |= {"accuracy": right.float().mean(), "exact": right.all(0).float().mean()}
             loss = loss + (named if self.config.target == "text" else self.config.naming * named)
-        if hasattr(self, "name_read"):
-            logits = self.name_read(embedded).float()
-            read = F.cross_entropy(logits.flatten(0, 1), batch["queries"].T.flatten())
-            figures["read_accuracy"] = (logits.argmax(2) == batch["queries"].T).float().mean()
-            loss = loss + self.config.naming * read
+        if read is not None and self.config.naming:
+            logits = self.name_read(read).float()
+            loss = loss + self.config.naming * F.cross_entropy(logits, batch["glyph_codes"])
+            figures["read_accuracy"] = (logits.argmax(1) == batch["glyph_codes"]).float().mean()
         return loss, {"loss": loss.detach(), **figures}
 
     @torch.no_grad()
@@ -131,21 +146,22 @@ class Model(TrainedModel):
         return ["".join(self.data.labels[code] for code in row).rstrip() for row in codes.tolist()]
 
     def _embed(self, x: Tensor) -> Tensor:
-        """(T, N, embedding) of queries."""
+        """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
         x = x.transpose(0, 1)
-        if self.config.source == "text":
-            embedded: Tensor = self.read(x)
-        else:
-            embedded = self.read(x.reshape(-1, 1, *x.shape[2:])).view(*x.shape[:2], -1)
-        return F.dropout(embedded, self.config.dropout, self.training)
+        embedded: Tensor = self.read(x if x.ndim == 2 else x.reshape(-1, 1, *x.shape[2:]))
+        return embedded.view(*x.shape[:2], -1)
 
     def _decode(self, embedded: Tensor) -> Tensor:
         """(U, N, hidden) for embedded queries (T, N, embedding)."""
-        _, (last, _) = self.encoder(embedded)
+        states, (last, _) = self.encoder(embedded)
         context = torch.cat([*last[-1 - self.config.bidirectional :]], 1)  # of the topmost layer, both directions
         context = F.dropout(context, self.config.dropout, self.training)
         h: Tensor = self.decoder(context.expand(self.answer_length, -1, -1).contiguous())[0]
-        return h
+        if self.config.attention:  # Luong, Pham and Manning 2015, eq. 5 to 8 with the general score
+            scores = torch.einsum("unh,tnh->nut", self.score(h), states).float()
+            attended = torch.einsum("nut,tnh->unh", scores.softmax(2).to(states.dtype), states)
+            h = torch.tanh(self.combine(torch.cat([attended, h], 2)))
+        return F.dropout(h, self.config.dropout, self.training)
 
     def _drawing_loss(self, h: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of the glyphs y (U N, 1, H, W) drawn from h (U, N, hidden), per glyph."""
@@ -163,15 +179,14 @@ class Model(TrainedModel):
 
 
 def reader(shape: tuple[int, ...], channels: list[int], features: int) -> nn.Sequential:
-    """Return a network from glyphs (N, 1, H, W) to (N, features): blocks of convolution, batch normalisation, ReLU, pooling."""
+    """Return a network from glyphs (N, 1, H, W) to (N, features): convolutions of stride 2 (5x5, then 3x3), a linear layer."""
     stack: list[nn.Module] = []
     previous, height, width = shape
-    for count in channels:
-        stack += [nn.Conv2d(previous, count, 3, 1, 1, bias=False), nn.BatchNorm2d(count), nn.ReLU(), nn.MaxPool2d(2)]
-        previous, height, width = count, height // 2, width // 2
-    if not height or not width:
-        raise UserError(f"read_channels: {len(channels)} convolutions halve a glyph of {shape[1]}x{shape[2]} to nothing; take fewer")
-    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, features), nn.ReLU())
+    for place, count in enumerate(channels):
+        size = 3 if place else 5
+        stack += [nn.Conv2d(previous, count, size, 2, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
+        previous, height, width = count, -(-height // 2), -(-width // 2)
+    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, features))
 
 
 class Handwriting:
@@ -219,12 +234,14 @@ def _array(folder: Path, name: str) -> np.ndarray:
     try:
         array: np.ndarray = np.load(folder / f"{name}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"{folder}/{name}.npy: missing or damaged ({error}); run `dvc repro --force queries@{folder.name}`") from None
+        raise UserError(
+            f"{folder}/{name}.npy: missing or damaged ({error}); run `dvc repro --force queries@{folder.name}`"
+        ) from None
     return array
 
 
 class QueryBatches:
-    """Every training query once an epoch, in an order drawn from (seed, epoch), in new handwriting at each step.
+    """Every training query once a pass, in an order drawn from (seed, pass), in new handwriting at each step.
 
     Raises:
         UserError: there are fewer queries than one batch needs, or a process would get none.
@@ -240,23 +257,45 @@ class QueryBatches:
             )
         self.queries, self.answers = (torch.from_numpy(content[name][: self.examples].copy()).long() for name in ("x", "answers"))
         self.config, self.seed, self.devices = config, seed, devices
-        self.per_epoch = self.examples // config.batch_size
+        self.per_pass = self.examples // config.batch_size
+        self.per_epoch = config.steps_per_epoch or self.per_pass
         images = "image" in (config.source, config.target)
         self.handwriting = Handwriting(folder, "train", devices.device) if images else None
-        self._epoch, self._order = -1, torch.empty(0)
+        self._turn, self._order = -1, torch.empty(0)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return this process's share of one step's batch."""
-        epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
-            self._order, self._epoch = torch.randperm(self.examples, generator=generator(self.seed, "order", epoch)), epoch
+        turn, position = divmod(step, self.per_pass)
+        if turn != self._turn:
+            self._order, self._turn = torch.randperm(self.examples, generator=generator(self.seed, "order", turn)), turn
         start = position * self.config.batch_size
         index = self._order[start : start + self.config.batch_size][self.devices.rank :: self.devices.world_size]
         queries, answers = self.queries[index], self.answers[index]
-        batch = {"x": queries, "queries": queries, "answers": answers}
+        batch = {"x": queries, "answers": answers}
         draws = generator(self.seed, "handwriting", step, self.devices.rank)
         if self.handwriting and self.config.source == "image":
-            batch["x"] = self.handwriting.draw(queries, draws)
+            batch |= self._written(queries, draws)
         if self.handwriting and self.config.target == "image":
             batch["drawings"] = self.handwriting.draw(answers, draws)
         return {name: value.to(self.devices.device) for name, value in batch.items()}
+
+    def _written(self, queries: Tensor, draws: torch.Generator) -> dict[str, Tensor]:
+        """Return a batch's own glyphs, some of each character, and the place of each query's characters among them."""
+        assert self.handwriting
+        n, symbols = self.config.glyphs, len(self.handwriting.first)
+        codes = torch.arange(symbols).repeat_interleave(n)
+        glyphs = self.handwriting.draw(codes, draws)
+        if self.config.shift:
+            glyphs = shifted(glyphs, self.config.shift, draws)
+        places = queries * n + torch.randint(n, queries.shape, generator=draws)
+        return {"x": places, "glyphs": glyphs, "glyph_codes": codes}
+
+
+def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
+    """Move each image (M, H, W) by up to `most` pixels along both axes."""
+    height, width = images.shape[1:]
+    padded = F.pad(images, (most,) * 4)
+    down, right = torch.randint(2 * most + 1, (2, len(images)), generator=draws).to(images.device)
+    rows = down[:, None, None] + torch.arange(height, device=images.device)[:, None]
+    columns = right[:, None, None] + torch.arange(width, device=images.device)
+    return padded[torch.arange(len(images), device=images.device)[:, None, None], rows, columns]
