@@ -44,6 +44,13 @@ class ModelConfig(Block):
     judge: str = "none"  # model whose features and readings judge the samples; `none` where a likelihood says more
 
 
+class EncodingConfig(Block):
+    """A data set made by a model: the latents of a data set's images, for another model to learn on."""
+
+    dataset: str  # whose images
+    model: str  # whose `encode` gives the latents, and whose decoder goes with them
+
+
 class StudyConfig(Block):
     """A model over and over: the n-th cell takes the n-th value of every list of `vary`.
 

@@ -38,7 +38,6 @@ class Config(TrainedConfig):
     decoder_layers: PositiveInt = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
     bidirectional: bool = False  # encoder that also reads from right to left
-    attention: bool = False  # decoder that also looks back at the encoder's state at each position
     embedding: PositiveInt = 64  # numbers a character, read from text or from a glyph
     dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
     train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
@@ -80,8 +79,6 @@ class Model(TrainedModel):
                                dropout=config.dropout if config.encoder_layers > 1 else 0)  # fmt: skip
         context = hidden * (1 + config.bidirectional)
         self.decoder = nn.LSTM(context, hidden, config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0)
-        if config.attention:
-            self.score, self.combine = nn.Linear(hidden, context, bias=False), nn.Linear(context + hidden, hidden)
         if config.target == "image":
             self.draw = layers.decoder(shape, config.draw_channels, hidden + config.latent_dim)
             if config.latent_dim:
@@ -153,14 +150,10 @@ class Model(TrainedModel):
 
     def _decode(self, embedded: Tensor) -> Tensor:
         """(U, N, hidden) for embedded queries (T, N, embedding)."""
-        states, (last, _) = self.encoder(embedded)
+        _, (last, _) = self.encoder(embedded)
         context = torch.cat([*last[-1 - self.config.bidirectional :]], 1)  # of the topmost layer, both directions
         context = F.dropout(context, self.config.dropout, self.training)
         h: Tensor = self.decoder(context.expand(self.answer_length, -1, -1).contiguous())[0]
-        if self.config.attention:  # Luong, Pham and Manning 2015, eq. 5 to 8 with the general score
-            scores = torch.einsum("unh,tnh->nut", self.score(h), states).float()
-            attended = torch.einsum("nut,tnh->unh", scores.softmax(2).to(states.dtype), states)
-            h = torch.tanh(self.combine(torch.cat([attended, h], 2)))
         return F.dropout(h, self.config.dropout, self.training)
 
     def _drawing_loss(self, h: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,6 +26,7 @@ class Config(TrainedConfig):
     channels: list[PositiveInt] = Field(
         min_length=1
     )  # of the encoder's convolutions, each halving the image; mirrored in the decoder
+    hidden: int = Field(0, ge=0)  # units of a fully connected layer on either side of the latents; 0 = none
     beta: float = Field(1.0, ge=0)  # weight of the KL term; 0 leaves an autoencoder with noise in its latents
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     output_std: float = Field(
@@ -41,8 +42,13 @@ class Model(TrainedModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        self.encoder = layers.encoder(data.shape, config.channels, 2 * config.latent_dim)
-        self.decoder = layers.decoder(data.shape, config.channels, config.latent_dim)
+        inner = config.hidden or 2 * config.latent_dim
+        self.encoder: nn.Module = layers.encoder(data.shape, config.channels, inner)
+        self.decoder: nn.Module = layers.decoder(data.shape, config.channels, config.hidden or config.latent_dim)
+        if config.hidden:  # few latents need it: a linear map of two numbers is a plane
+            head = [nn.BatchNorm1d(inner), nn.LeakyReLU(0.2), nn.Linear(inner, 2 * config.latent_dim)]
+            self.encoder = nn.Sequential(self.encoder, *head)
+            self.decoder = nn.Sequential(nn.Linear(config.latent_dim, inner), nn.BatchNorm1d(inner), nn.ReLU(), self.decoder)
         start = torch.tensor(math.log(config.output_std or 0.2))
         if config.likelihood == "gaussian" and not config.output_std:
             self.log_std = nn.Parameter(start)
