@@ -17,18 +17,13 @@ from regen.evaluation.measures import MEASURES
 def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
     given = params.read()
-    kinds = {"datasets": check_dataset, "queries": check_queries, "encodings": check_encoding, "models": check_model,
-             "studies": check_study}  # fmt: skip
-    checks = [partial(check, given, key, block) for kind, check in kinds.items() for key, block in getattr(given, kind).items()]
+    checks = [partial(data.config, block, f"params.yaml: datasets.{key}") for key, block in given.datasets.items()]
+    blocks = {"queries": check_queries, "encodings": check_encoding, "models": check_model, "studies": check_study}
+    checks += [partial(check, given, key, block) for kind, check in blocks.items() for key, block in getattr(given, kind).items()]
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)
     (folder / "none").write_text("no judge\n", encoding="utf-8")
-
-
-def check_dataset(given: params.Params, key: str, block: dict[str, object]) -> None:
-    """Check one data set's block."""
-    data.config(block, f"params.yaml: datasets.{key}")
 
 
 def check_queries(given: params.Params, key: str, block: dict[str, object]) -> None:

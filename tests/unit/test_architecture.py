@@ -11,18 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
 LAYERS = [
-    "errors",
-    "params",
-    "paths",
-    "seeding",
-    "data",
-    "models",
-    "training",
-    "evaluation",
-    "answer",
-    "study",
-    "report",
-    "stages",
+    *("errors", "params", "paths", "seeding", "data", "models", "training", "evaluation"),
+    *("answer", "study", "report", "stages"),
 ]
 BASE = {"errors", "params", "paths", "seeding"}
 

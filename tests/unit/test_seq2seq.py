@@ -18,6 +18,7 @@ from regen.training.loop import train
 from tests.conftest import OTHERS, block, build
 
 SYMBOLS = "0123456789+- "
+CPU = torch.device("cpu")
 SMALL = {"read_channels": [4, 8], "draw_channels": [4, 4]}
 TASKS = [
     {"source": "text", "target": "text"},
@@ -35,7 +36,7 @@ class Process:
 
     rank: int = 0
     world_size: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
 
 def digits(folder):

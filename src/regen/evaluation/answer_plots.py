@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from regen.evaluation import collage, plots
-from regen.evaluation.plots import COLOURS, INK, _figure
+from regen.evaluation.plots import COLOURS, INK, figure
 
 
 def strips(images: Tensor, model: Any, queries: Tensor, read: Tensor, answers: Tensor,
@@ -61,7 +61,7 @@ def distribution(true: np.ndarray, predicted: np.ndarray, out: Path) -> None:
     width = max(1, round((high - low) / 300))
     edges = np.arange(low, high + 2 * width, width) - 0.5
     given = predicted[~np.isnan(predicted)]
-    with _figure(out, (7.2, 3.6)) as (axis,):
+    with figure(out, (7.2, 3.6)) as (axis,):
         counts, _ = np.histogram(true, edges)
         axis.fill_between(edges[:-1] + width / 2, counts, step="mid", color=COLOURS[4], alpha=0.55, linewidth=0, label="true")
         counts, _ = np.histogram(given, edges)
@@ -76,7 +76,7 @@ def distances(distance: np.ndarray, out: Path) -> None:
     """Draw |given - true|: of the wrong answers, and of all."""
     known = distance[~np.isnan(distance)]
     wrong = known[known > 0]
-    with _figure(out, (7.2, 3.2), 1, 2) as axes:
+    with figure(out, (7.2, 3.2), 1, 2) as axes:
         reach = max(float(wrong.max()) if len(wrong) else 1.0, 10.0)
         width = max(1, math.ceil(reach / 60))
         edges = np.arange(0, reach + 2 * width, width) - 0.5
@@ -97,7 +97,7 @@ def confusion(counts: np.ndarray, symbols: str, out: Path) -> None:
     columns = np.flatnonzero(counts.any(0) | counts.any(1))
     shares = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
     names = {code: {" ": "␣", "-": "−"}.get(symbol, symbol) for code, symbol in enumerate(symbols)}
-    with _figure(out, (5.6, 5.0)) as (axis,):
+    with figure(out, (5.6, 5.0)) as (axis,):
         axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10, aspect="auto")
         for y, row in enumerate(shares):
             for x, share in enumerate(row):
