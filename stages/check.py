@@ -18,9 +18,8 @@ from regen.evaluation.measures import MEASURES
 def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
     given = params.read()
-    checks: list[Callable[[], object]] = [
-        partial(data.config, block, f"params.yaml: datasets.{key}") for key, block in given.datasets.items()
-    ]
+    checks: list[Callable[[], object]] = []
+    checks += [partial(data.config, block, f"params.yaml: datasets.{key}") for key, block in given.datasets.items()]
     blocks = {"queries": check_queries, "encodings": check_encoding, "models": check_model, "studies": check_study}
     checks += [partial(check, given, key, block) for kind, check in blocks.items() for key, block in getattr(given, kind).items()]
     params.problems(*checks)
