@@ -19,7 +19,7 @@ from typing import Any
 from regen import params
 from regen.errors import UserError
 
-SHARED = ("arrays", "fetch", "folders", "mirrors", "packages", "web")  # modules that are no kind
+SHARED = ("arrays", "fetch", "folders", "mirrors", "packages", "queries", "web")  # modules that are no kind
 
 
 def kinds() -> list[str]:
