@@ -24,7 +24,7 @@ FEW = 1000  # examples up to which an EM fit with missing pixels, or another fit
 
 def evaluate(subject: Subject) -> Measured:
     """Measure and draw a fit of PPCA, and PCA as its limit sigma -> 0."""
-    model, folder = subject.model, subject.folder
+    model, folder = subject.model.cpu(), subject.folder  # where its float64 is at home
     train, test = (as_images(np.array(split["x"])) for split in (subject.train, subject.test))
     sizes = sorted({*model.config.sizes, model.config.latent_dim})
     subject.picture("samples", collage.grid(model.sample(100, seed=subject.seed), 10))
