@@ -20,7 +20,7 @@ MEASURES = {
         "share",
         "none",
         "The floor: the same figure for the most frequent answer of the training queries, whatever the query.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "character_accuracy": Measure(
         "Characters right",
@@ -34,7 +34,7 @@ MEASURES = {
         "share",
         "none",
         "The floor: the same figure for the most frequent character at each place.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "answer_nats": Measure(
         "Cross-entropy",
@@ -70,14 +70,14 @@ MEASURES = {
         "mean squared pixel difference",
         "none",
         "The same for the mean of all training answers, whatever the query.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "squared_error_black": Measure(
         "Squared error of black",
         "mean squared pixel difference",
         "none",
         "The same for no ink at all.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "digits_read": Measure(
         "Digits read as they should ({features})",
