@@ -35,6 +35,9 @@ smoke: setup  ## the same path, tiny, in a copy of the repository (.work/smoke)
 full: setup  ## the long trainings (presets/full); best on a GPU
 	dvc exp run --name full $(call overrides,full)
 
+studies: setup  ## the long studies (presets/studies): error bars over seeds, whole tables
+	dvc exp run --name studies $(call overrides,studies)
+
 test: setup  ## lint, types, unit, golden, pipeline and chaos tests
 	$(MAKE) --no-print-directory lint
 	pytest tests

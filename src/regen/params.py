@@ -44,11 +44,24 @@ class ModelConfig(Block):
     judge: str = "none"  # model whose features and readings judge the samples; `none` where a likelihood says more
 
 
+class EncodingConfig(Block):
+    """A data set made by a model: the latents of a data set's images, for another model to learn on."""
+
+    dataset: str  # whose images
+    model: str  # whose `encode` gives the latents, and whose decoder goes with them
+
+
 class StudyConfig(Block):
-    """A model trained over a grid of values, `vary: {parameter: [values]}`; `seed` is a parameter like any other."""
+    """A model over and over: the n-th cell takes the n-th value of every list of `vary`.
+
+    A param is the model's own, or `seed`, `precision` or `threads`: cells that differ in their seed alone share a row of the
+    table, with their spread.
+    """
 
     model: str
     vary: dict[str, list[Any]] = Field(min_length=1)
+    fixed: dict[str, Any] = Field(default_factory=dict)  # what all cells change in the model's block
+    show: list[str] = Field(min_length=1)  # measures of the table and the plots
 
 
 class Params(Block):

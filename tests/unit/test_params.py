@@ -28,7 +28,7 @@ def refused(block, where="params.yaml: models.punks_vae"):
 def test_the_repository_s_own_params_are_right():
     given = params.read(ROOT / "params.yaml")
     for key, block in given.models.items():
-        assert models.config(block, key).dataset in given.datasets
+        assert models.config(block, key).dataset in given.prepared
 
 
 def test_an_unknown_key_is_named_with_the_nearest_one():

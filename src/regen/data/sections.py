@@ -196,7 +196,9 @@ def unchanged(source: dict[str, Any], dataset: str) -> Path:
     if not path.exists():
         raise UserError(f"{path}: no such file: data set {dataset} was prepared from it; bring it back, or {remedy}")
     if path.stat().st_size != source["bytes"]:
-        raise UserError(f"{path}: has changed since it was prepared ({path.stat().st_size} bytes, were {source['bytes']}); {remedy}")
+        raise UserError(
+            f"{path}: has changed since it was prepared ({path.stat().st_size} bytes, were {source['bytes']}); {remedy}"
+        )
     if digest(path)["sha256"] != source["sha256"]:
         raise UserError(f"{path}: has changed since it was prepared (other content, SHA-256 differs); {remedy}")
     return path

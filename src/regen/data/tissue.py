@@ -181,7 +181,9 @@ def _drawn(
     half = np.ceil(radius * long + 1.5).astype(int)
     for size in np.unique(half):
         step = np.arange(-size, size + 1)
-        for chosen in np.array_split(np.flatnonzero(half == size), 1 + int((half == size).sum()) * len(step) ** 2 // CELLS_AT_ONCE):
+        for chosen in np.array_split(
+            np.flatnonzero(half == size), 1 + int((half == size).sum()) * len(step) ** 2 // CELLS_AT_ONCE
+        ):
             row, column = y[chosen].astype(int), x[chosen].astype(int)
             dy = (row - y[chosen] + 0.5).astype(np.float32)[:, None, None] + step[:, None].astype(np.float32)
             dx = (column - x[chosen] + 0.5).astype(np.float32)[:, None, None] + step.astype(np.float32)

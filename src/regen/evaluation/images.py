@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regen.evaluation import collage, distances, latents, likelihood, neighbours, pixels, plots, reading, reconstruction
+from regen.evaluation import collage, distances, latents, likelihood, neighbours, pixels, planes, plots, reading, reconstruction
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured
 from regen.evaluation.values import pixels as as_floats
@@ -73,6 +73,7 @@ def evaluate(subject: Subject) -> Measured:
     if hasattr(subject.model, "elbo"):
         test, train = (x[:BOUNDED].to(subject.model.device) for x in (subject.test_x, subject.train_x))
         measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
+        measures |= likelihood.per_image(measures, test[0].numel())
     if hasattr(subject.model, "decode"):
         measures |= generated(subject)
     return measures
@@ -85,6 +86,8 @@ def judged(subject: Images) -> Measured:
     names = list(subject.model.data.labels)
     if subject.labels.ndim == 1:
         read, true = logits.argmax(1), subject.labels
+        counts = torch.bincount(true * len(names) + read, minlength=len(names) ** 2).view(len(names), len(names))
+        plots.confusion(counts.numpy(), names, subject.folder / "confusion.png")
         wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
         captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
         if len(wrong):
@@ -172,6 +175,11 @@ def draw_paths(subject: Images, space: latents.Gaussian) -> None:
     subject.picture("traversal", collage.grid(subject.decode(z.flatten(0, 1)), z.shape[1]))
     if model.config.latent_dim > 1:
         subject.picture("latent_grid", collage.grid(subject.decode(latents.latent_grid(space))))
+    if model.config.latent_dim == 2 and hasattr(model, "encode"):
+        subject.picture("manifold", planes.manifold(subject.decode))
+        if subject.labels is not None and subject.labels.ndim == 1:
+            plots.scatter(subject.apply(model.encode, subject.test_x), subject.folder / "latents.png", subject.labels.numpy(),
+                          model.data.labels, "z1", "z2")  # fmt: skip
 
 
 def beside(shown: Tensor, references: Tensor, index: Tensor) -> collage.Picture:

@@ -51,3 +51,9 @@ def likelihood_measures(
         "importance_weighted_bound": mean(bound, limit=seen),
         "rate": mean(rate),
     }
+
+
+def per_image(measures: Measured, dimensions: int) -> Measured:
+    """Return the bounds of `likelihood_measures` in nats an image."""
+    names = ("elbo", "importance_weighted_bound")
+    return {f"{name}_per_image": {part: value * dimensions for part, value in measures[name].items()} for name in names}

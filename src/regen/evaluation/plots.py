@@ -19,7 +19,7 @@ Numbers = npt.ArrayLike
 # Okabe & Ito 2008: told apart by people with any colour vision; yellow is left out, too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 INK, FAINT, LIMIT = "#404044", "#E4E4E0", "#77777C"
-NOT_LOSSES = ("epoch", "step", "examples")
+NOT_LOSSES = ("epoch", "step", "examples", "iteration")
 STYLE: dict[str, Any] = {
     "figure.dpi": 110,
     "savefig.dpi": 110,
@@ -47,19 +47,22 @@ STYLE: dict[str, Any] = {
 }
 
 
-def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None = None, x: str = "epoch") -> None:
-    """Draw every column of history.csv but the counters against `x`, one panel each; a limit is a dashed line with its value.
+def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None = None, x: str = "") -> None:
+    """Draw every column of history.csv but the counters against `x`, by default its first column, one panel each.
+
+    A limit is a dashed line with its value.
 
     Raises:
         UserError: no such file, no rows, or no column `x`.
     """
     columns = _columns(history)
+    x = x or next(iter(columns))  # epoch, or the iteration of a fit in closed form
     if x not in columns:
         raise UserError(f"{history}: no column {x!r}; there are {', '.join(columns)}")
     names = [name for name in columns if name not in NOT_LOSSES]
     wide = 2 if len(names) in (2, 4) else min(3, len(names))
     high = -(-len(names) // wide)
-    with _figure(out, (3.6 * wide, 2.5 * high), high, wide) as axes:
+    with figure(out, (3.6 * wide, 2.5 * high), high, wide) as axes:
         for name, axis, colour in zip(names, axes, itertools.cycle(COLOURS), strict=False):
             _line(axis, columns[x], columns[name], colour)
             axis.set_title(name.replace("_", " "))
@@ -78,7 +81,7 @@ def curves(
     limits: Mapping[str, float] | None = None,
 ) -> None:
     """Draw one line for each name, (x, y), labelled at its end; `errors` are half-widths of a band, `limits` dashed lines."""
-    with _figure(out, (6.4, 3.8)) as (axis,):
+    with figure(out, (6.4, 3.8)) as (axis,):
         ends = []
         for (name, (x, y)), colour in zip(lines.items(), itertools.cycle(COLOURS), strict=False):
             x, y = np.asarray(x, float), np.asarray(y, float)
@@ -107,9 +110,9 @@ def scatter(
         raise UserError(f"scatter plot: expected points of shape (N, 2), got {xy.shape}")
     classes = np.zeros(len(xy), int) if labels is None else np.asarray(labels, int)
     size = float(np.clip(4000 / max(len(xy), 1), 4, 30))
-    with _figure(out, (5.6, 5.2)) as (axis,):
+    with figure(out, (5.6, 5.2)) as (axis,):
         present = np.unique(classes)
-        palette = COLOURS if len(present) <= len(COLOURS) else _many_colours(len(present))
+        palette = COLOURS if len(present) <= len(COLOURS) else many_colours(len(present))
         colours = {int(c): palette[i] for i, c in enumerate(present)}
         axis.scatter(*xy.T, s=size, c=[colours[int(c)] for c in classes], alpha=0.55, linewidths=0)
         for c in present if labels is not None else []:
@@ -133,7 +136,7 @@ def bars(
     names = list(values)
     heights = [values[name] for name in names]
     half = [(errors or {}).get(name, 0.0) for name in names]
-    with _figure(out, (6.4, 0.42 * len(names) + 1.1)) as (axis,):
+    with figure(out, (6.4, 0.42 * len(names) + 1.1)) as (axis,):
         places = np.arange(len(names))[::-1]
         axis.barh(places, heights, height=0.62, color=COLOURS[0], alpha=0.85)
         if errors:
@@ -154,23 +157,43 @@ def bars(
         axis.grid(axis="y", visible=False)
 
 
+def confusion(counts: Numbers, names: Sequence[str], out: Path, xlabel: str = "read", ylabel: str = "true") -> None:
+    """Draw a (K, K) table of counts, rows = truth, shaded by their share of the row; each count is written in its cell."""
+    table = np.asarray(counts, float)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    side = 1.2 + 0.46 * len(names)
+    with figure(out, (side, side)) as (axis,):
+        axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root: rare errors are seen too
+        for (row, column), count in np.ndenumerate(table):
+            if count:
+                colour = "white" if shares[row, column] > 0.3 else INK
+                axis.text(column, row, f"{count:g}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.grid(visible=False)
+
+
 @contextmanager
-def _figure(out: Path, size: tuple[float, float], high: int = 1, wide: int = 1) -> Iterator[list[Any]]:
-    """Yield the axes, then save the figure: without dates and program names, so that the bytes depend on the numbers alone."""
+def figure(out: Path, size: tuple[float, float], high: int = 1, wide: int = 1, **options: Any) -> Iterator[list[Any]]:
+    """Yield the axes, made with matplotlib's `subplots` options; then save the figure.
+
+    Without dates and program names: the bytes depend on the numbers alone.
+    """
     import matplotlib as mpl  # takes a second to import
     from matplotlib.figure import Figure
 
     style: dict[Any, Any] = {**mpl.rcParamsDefault, "backend": "agg", **STYLE}  # whatever the reader's matplotlibrc says
     with mpl.rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = list(figure.subplots(high, wide, squeeze=False).flat)
+        drawn = Figure(figsize=size, layout="constrained")
+        axes = list(drawn.subplots(high, wide, squeeze=False, **options).flat)
         yield axes
         for axis in axes:
             if not axis.has_data():
                 axis.set_axis_off()
         out.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"Date": None, "Creator": None} if out.suffix == ".svg" else {"Software": None}
-        figure.savefig(out, metadata=metadata)
+        drawn.savefig(out, metadata=metadata)
 
 
 def _columns(history: Path) -> dict[str, npt.NDArray[np.float64]]:
@@ -226,7 +249,8 @@ def _label_ends(axis: Any, ends: list[tuple[float, float, str, str]]) -> None:
         )
 
 
-def _many_colours(n: int) -> list[str]:
+def many_colours(n: int) -> list[str]:
+    """Return n colours along a ramp, for more classes than COLOURS tells apart."""
     import matplotlib as mpl
 
     ramp = mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n))

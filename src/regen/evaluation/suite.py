@@ -9,7 +9,15 @@ from regen.evaluation import plots
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured
 
-SUBJECTS: dict[str, str] = {}  # module of a family that does not make or judge images
+SUBJECTS: dict[str, str] = {  # module of a family that does not make or judge images, or has more to show
+    "linear_gaussian": "regression",
+    "mixture": "mixtures",
+    "pixel_lstm": "letters",
+    "ppca": "components",
+    "random_graph": "graphs",
+    "seq2seq": "answers",
+    "tables": "letters",
+}
 
 
 def evaluate(subject: Subject) -> Measured:

@@ -11,7 +11,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "samples": ("New images", "Drawn at random, not chosen."),
     "samples_prior": (
         "Decoded from N(0, I)",
-        "An autoencoder learns no distribution of latents: standard normal ones decode to nothing real.",
+        "Latents from a standard normal, whatever the distribution of the model's own latents.",
     ),
     "reconstructions": ("Reconstructions", "Test images, what the model makes of them, and PCA with as many numbers an image."),
     "denoising": ("Denoising", "Clean test images, the noisy ones that the model sees, and what it makes of them."),
@@ -24,8 +24,60 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "Memorised or new? Each sample beside the training images nearest to it.",
     ),
     "neighbours_features": ("Nearest training images, by features", "The same in the judge's features."),
+    # letters
+    "frequencies": ("Frequencies", "How often each letter was drawn. The band holds 95 % of the counts of a fair draw."),
+    "malformed": ("Malformed samples", "Samples that are no letter."),
+    # components
+    "components": ("Components", "What each component looks like, the mean first."),
+    "missing": (
+        "Fitted with missing pixels",
+        "Training images, the pixels that EM saw of them (70 %), and its expectation of the others.",
+    ),
+    "completed": (
+        "Completed from half",
+        "Unseen images, half of them hidden, and the hidden half's expectation given the other.",
+    ),
+    "traversal_small": ("Traversal by 0.05", "The published step of 0.05 standard deviations can hardly be seen."),
+    "latents_2d": (
+        "Two latent dimensions",
+        "E[z|x] in the model with two dimensions, coloured by class. Dark rims: test images.",
+    ),
+    "latents_3d": ("Three latent dimensions", "The same with three dimensions."),
+    "latents": ("Latents", "Test images' places in the latent plane, coloured by a class that the model was never told."),
+    "manifold": (
+        "The whole latent plane",
+        "20 x 20 latents at equal steps of probability under N(0, I), from 5 % to 95 %, decoded.",
+    ),
+    "scree": ("Scree", "Variances of the components in falling order, and the share that the first ones explain."),
+    "decorrelation": ("Decorrelation", "Covariances of pixels and of scores: the components' scores are uncorrelated."),
+    "sizes": ("Over the number of dimensions", "One decomposition holds the models of all sizes. Figures: of unseen images."),
+    "em": ("EM", "Log-likelihood of the seen pixels along EM with 30 % of the pixels hidden."),
+    # mixtures
+    "ellipses": (
+        "Components",
+        "Test latents by class, and 1, 2 and 3 standard deviations of each component with the class it is named for.",
+    ),
+    "responsibilities": ("Responsibilities", "Which class's components answer for each place of the plane. Dots: test latents."),
+    "bic": ("Information criterion", "BIC over the number of components."),
+    # regression and graphs
+    "weights": ("Weights", "With two standard errors to each side; grey where 0 is within them."),
+    "residuals": ("Residuals", "Over the prediction, and their distribution beside the model's N(0, sigma^2)."),
+    "graphs": ("New graphs", "Drawn from the model. A node's colour is its three features."),
+    "calibration": (
+        "Calibration",
+        "Observed share of edges over the similarity of two nodes, and the fitted and the true probability.",
+    ),
+    "ascent": ("To the optimum", "Gradient ascent never falls; Newton's method needs a few steps."),
     "attributes": ("Hardest attributes", "Attributes that the judge reads worst, by F1."),
     "confusion": ("Confusion", "True classes against those that the judge reads."),
+    "answers": ("Answers", "The first forty unseen queries, with what was answered, and the true answer where that is wrong."),
+    "handwriting": ("Handwriting", "Ten drawings of each digit, in answers to different queries."),
+    "failures": (
+        "Which answers fail",
+        "Share of wrong answers by the kind of query, with its standard error; the number of queries.",
+    ),
+    "distribution": ("Answers over all values", "How often each value is the true answer, and how often it is given."),
+    "distances": ("How far off", "Distance from the true answer: of the wrong answers, and of all."),
     "mistakes": ("Mistakes", "Test images that the judge reads wrongly."),
 }
 

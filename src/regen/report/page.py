@@ -85,6 +85,26 @@ class Chapter:
         return next(row.title for section in self.sections for row in section.rows if row.name == name)
 
 
+@dataclass(frozen=True)
+class Study:
+    """One model trained over a list of values."""
+
+    key: str
+    block: dict[str, Any]
+    rows: list[dict[str, Any]]
+    pictures: list[Picture]
+
+    @property
+    def varied(self) -> list[str]:
+        """The params that differ between rows."""
+        return list(self.rows[0]["values"])
+
+    @property
+    def shown(self) -> list[str]:
+        """The measures that any row has."""
+        return [name for name in self.block["show"] if any(name in row["measures"] for row in self.rows)]
+
+
 def build(given: Params) -> str:
     """Return the page's HTML.
 
@@ -103,7 +123,9 @@ def build(given: Params) -> str:
     )  # fmt: skip
     environment.filters["figure"] = figure
     environment.filters["scalar"] = lambda value: " ".join(str(value).split())
-    return environment.get_template("page.html.j2").render(chapters=chapters, given=given, measures=MEASURES)
+    return environment.get_template("page.html.j2").render(
+        chapters=chapters, studies=[study(key, block) for key, block in given.studies.items()], given=given, measures=MEASURES
+    )
 
 
 def section(key: str, block: dict[str, Any]) -> Section:
@@ -132,6 +154,16 @@ def section(key: str, block: dict[str, Any]) -> Section:
     found = sorted(paths.figures(key).glob("*.png"), key=lambda path: order(path.stem))
     pictures = [Picture(path.stem, *caption(path.stem), _data_uri(path)) for path in found]
     return Section(key, block["family"], block, rows, pictures)
+
+
+def study(key: str, block: dict[str, Any]) -> Study:
+    """Return one study's table and plots."""
+    try:
+        rows = json.loads((paths.STUDIES / key / "table.json").read_text(encoding="utf-8"))["rows"]
+    except FileNotFoundError:
+        raise UserError(f"{paths.STUDIES / key}: no table; run `dvc repro study@{key}`") from None
+    found = [path for name in block["show"] if (path := paths.STUDIES / key / f"{name}.png").exists()]
+    return Study(key, block, rows, [Picture(path.stem, MEASURES[path.stem].title, "", _data_uri(path)) for path in found])
 
 
 def figure(value: float | None) -> str:

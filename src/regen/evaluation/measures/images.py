@@ -147,6 +147,20 @@ MEASURES = {
         "Tighter lower bound on the log-likelihood of test images.",
         "the same bound of training images: the gap is what does not generalise",
     ),
+    "elbo_per_image": Measure(
+        "Evidence lower bound",
+        "nats an image",
+        "higher",
+        "The same lower bound, of whole images.",
+        "the importance-weighted bound: the gap is what the approximate posterior loses",
+    ),
+    "importance_weighted_bound_per_image": Measure(
+        "Importance-weighted bound",
+        "nats an image",
+        "higher",
+        "The same tighter bound, of whole images.",
+        "the same bound of training images: the gap is what does not generalise",
+    ),
     "rate": Measure(
         "Rate",
         "nats an image",

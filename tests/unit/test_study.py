@@ -1,0 +1,139 @@
+"""Studies: which cells there are, which of them run, and what the table says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from regen import study
+from regen.errors import UserError
+from regen.evaluation import studied
+from regen.params import Params, StudyConfig
+
+MODEL = {"dataset": "toy", "family": "vae", "epochs": 3}
+
+
+def given(**vary):
+    block = {"model": "toy_vae", "vary": vary, "show": ["mse"]}
+    return Params(
+        seed=0, precision="fp32", threads=1, checkpoint_seconds=1.0, launcher="python",
+        datasets={}, models={"toy_vae": MODEL}, studies={"toy": block},
+    )  # fmt: skip
+
+
+def run(params):
+    return study.run("toy", StudyConfig(**params.studies["toy"]), params)
+
+
+@pytest.fixture
+def workshop(tmp_path, monkeypatch):
+    """A workspace with a trained toy_vae; cells note which scripts they run, and measure epochs + seed."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    publish(Path(), 3)
+    Path("models/none").write_text("no judge\n")
+    scripts: list[tuple[str, str]] = []
+
+    def script(cell, name):
+        scripts.append((cell.name, name))
+        publish(cell.work, cell.block["epochs"] + cell.params.seed)
+
+    monkeypatch.setattr(study, "_script", script)
+    return scripts
+
+
+def publish(folder, mse):
+    for path in ("models/toy_vae", "metrics", "figures/toy_vae"):
+        (folder / path).mkdir(parents=True, exist_ok=True)
+    (folder / "models/toy_vae/model.json").write_text('{"signature": "abc"}')
+    (folder / "metrics/toy_vae.json").write_text(json.dumps({"mse": {"value": mse, "limit": 1.0}}))
+
+
+def test_the_nth_cell_takes_the_nth_value_of_every_list():
+    params = given(epochs=[1, 2], seed=[5, 6])
+    found = study.cells("toy", StudyConfig(**params.studies["toy"]), params)
+    assert [(cell.block["epochs"], cell.params.seed) for cell in found] == [(1, 5), (2, 6)]
+    assert [cell.name for cell in found] == ["epochs=1,seed=5", "epochs=2,seed=6"]
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ({"epochs": [1, 2], "seed": [5]}, "expected lists of one length, a value for each cell; epochs has 2, seed has 1"),
+        ({"epochs": []}, "epochs has 0"),
+        ({"epochs": [1, 1]}, "the same cell stands there twice"),
+    ],
+)
+def test_lists_that_make_no_cells_are_refused(vary, message):
+    params = given(**vary)
+    with pytest.raises(UserError, match=message):
+        study.cells("toy", StudyConfig(**params.studies["toy"]), params)
+
+
+def test_a_cell_that_is_the_model_itself_is_not_run_again(workshop):
+    assert run(given(epochs=[3])) == [{"values": {"epochs": 3}, "metrics": {"mse": {"value": 3, "limit": 1.0}}}]
+    assert workshop == []
+
+
+def test_a_changed_cell_runs_alone(workshop):
+    run(given(epochs=[1, 2]))
+    assert sorted(workshop) == [("epochs=1", "evaluate"), ("epochs=1", "train"), ("epochs=2", "evaluate"), ("epochs=2", "train")]
+    workshop.clear()
+    rows = run(given(epochs=[1, 7]))
+    assert workshop == [("epochs=7", "train"), ("epochs=7", "evaluate")]
+    assert [row["metrics"]["mse"]["value"] for row in rows] == [1, 7]
+    assert sorted(path.name for path in Path("studies/toy").iterdir()) == ["epochs=1", "epochs=7"]
+
+
+def test_another_model_of_the_same_name_reruns_every_cell(workshop):
+    run(given(epochs=[1]))
+    workshop.clear()
+    Path("models/toy_vae/model.json").write_text('{"signature": "other data or code"}')
+    run(given(epochs=[1]))
+    assert workshop == [("epochs=1", "train"), ("epochs=1", "evaluate")]
+
+
+def test_a_study_that_was_stopped_keeps_what_is_finished_and_trained(workshop, monkeypatch):
+    script = study._script
+
+    def stops(cell, name):
+        if (cell.name, name) == ("epochs=2", "evaluate"):
+            raise UserError("no room")
+        script(cell, name)
+
+    monkeypatch.setattr(study, "_script", stops)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0}, raising=False)  # one cell after the other
+    with pytest.raises(UserError, match="no room"):
+        run(given(epochs=[1, 2]))
+    workshop.clear()
+    monkeypatch.setattr(study, "_script", script)
+    run(given(epochs=[1, 2]))
+    assert workshop == [("epochs=2", "evaluate")]
+
+
+def test_cells_that_differ_in_their_seed_share_a_row_with_their_spread():
+    cells = [
+        {"values": {"beta": beta, "seed": seed}, "metrics": {"mse": {"value": value, "limit": 0.5}}}
+        for beta, seed, value in ((1, 0, 2.0), (1, 1, 4.0), (4, 0, 7.0))
+    ]
+    rows = studied.tabulate("toy", cells, ["mse", "elbo"])
+    assert [row["values"] for row in rows] == [{"beta": 1}, {"beta": 4}]
+    assert [row["seeds"] for row in rows] == [2, 1]
+    assert rows[0]["measures"] == {"mse": {"value": 3.0, "spread": pytest.approx(2**0.5), "limit": 0.5}}
+    assert rows[1]["measures"] == {"mse": {"value": 7.0, "limit": 0.5}}
+
+
+def test_published_figures_stand_beside_their_cells(monkeypatch):
+    monkeypatch.setitem(studied.STUDIED, "toy", {"1,2": {"mse": 9.0}})
+    cells = [{"values": {"a": 1, "b": 2}, "metrics": {"mse": {"value": 3.0}}}]
+    assert studied.tabulate("toy", cells, ["mse"])[0]["measures"]["mse"] == {"value": 3.0, "reference": 9.0}
+
+
+def test_the_table_is_written_for_people_and_for_machines(tmp_path):
+    cells = [{"values": {"epochs": n}, "metrics": {"mse": {"value": 1 / n}}} for n in (1, 2, 4)]
+    studied.write("toy", studied.tabulate("toy", cells, ["mse"]), ["mse"], "judge", tmp_path)
+    assert (tmp_path / "table.csv").read_text() == "epochs,seeds,mse\n1,1,1\n2,1,0.5\n4,1,0.25\n"
+    assert json.loads((tmp_path / "table.json").read_text())["rows"][2]["measures"]["mse"]["value"] == 0.25
+    assert (tmp_path / "mse.png").stat().st_size > 1000
