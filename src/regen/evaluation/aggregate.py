@@ -31,7 +31,7 @@ def aggregate_measures(mu: Tensor, sigma: Tensor) -> Measured:
 
     Raises:
         UserError: values that are not finite.
-    """  # noqa: D415
+    """
     mean, covariance = moments(mu, sigma)
     d = len(mean)
     divergence = 0.5 * (covariance.trace() + mean @ mean - d - torch.linalg.slogdet(covariance).logabsdet)

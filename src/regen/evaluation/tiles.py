@@ -120,7 +120,9 @@ def interpolations(subject: TilesSubject) -> None:
         z = [subject.apply(subject.model.encode, tiles) for tiles in ends]
         between = subject.apply(subject.model.decode, latents.interpolations(*z, STEPS).flatten(0, 1))
         paths = between.view(len(one), STEPS, *between.shape[1:])
-        rows = [torch.cat([as_floats(a[None]), path, as_floats(b[None])]) for a, path, b in zip(ends[0], paths, ends[1], strict=True)]
+        rows = [
+            torch.cat([as_floats(a[None]), path, as_floats(b[None])]) for a, path, b in zip(ends[0], paths, ends[1], strict=True)
+        ]
         headers = ["tile", *(f"{k / (STEPS - 1):.2f}" for k in range(STEPS)), "tile"]
         subject.picture(name, collage.rows({f"{number}": row for number, row in enumerate(rows, 1)}, headers))
 
