@@ -131,7 +131,7 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
             arrays[f"{name}_labels"] = np.array([brains.index(section.brain) for section in members])
             arrays[f"{name}_names"] = np.array([section.name for section in members])
             arrays[f"cells_{name}"] = np.concatenate([structure.ravel() for _, structure in measured])
-            splits[name] = {"count": len(members), **sections.moments(sum(counts for counts, _ in measured))}
+            splits[name] = {"count": len(members), **sections.moments(np.sum([counts for counts, _ in measured], axis=0))}
     arrays["source"] = np.frombuffer(bytes.fromhex(source["sha256"]), np.uint8)  # other pixels, other digest of the data set
     description = {
         "shape": [1, config.tile, config.tile],

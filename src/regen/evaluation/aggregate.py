@@ -40,7 +40,7 @@ def aggregate_measures(mu: Tensor, sigma: Tensor) -> Measured:
 
 
 def variances(mu: Tensor, sigma: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return lines to draw: by falling variance of its mean, each latent's Var[mu], E[sigma^2] and their sum, which is 1 in the prior."""
+    """Return lines to draw: each latent's Var[mu], E[sigma^2] and their sum, 1 in the prior, by falling variance of its mean."""
     of_means, of_draws = mu.double().var(0, correction=0), sigma.double().square().mean(0)
     order = of_means.argsort(descending=True)
     place = np.arange(1, len(order) + 1)

@@ -55,7 +55,7 @@ def zone(pixel: Ints, side: Ints, tile: int) -> Ints:
     """Return 0 to 9: how far a row or column is from the nearest edge, in quarters of a tile, and from which."""
     distance = np.minimum(pixel, side - 1 - pixel)
     near = np.searchsorted([1, max(2, tile // 4), max(3, tile // 2), max(4, tile)], distance, side="right")
-    return 2 * near + (2 * pixel >= side)
+    return np.asarray(2 * near + (2 * pixel >= side))
 
 
 def chi_square(observed: np.ndarray, expected: np.ndarray) -> float:

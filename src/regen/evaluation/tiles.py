@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,11 @@ STEPS = 10  # of an interpolation
 class TilesSubject(Subject):
     """A subject whose examples are tiles of sections, drawn when they are wanted."""
 
+    def pair(self, function: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both results of function(x) on the CPU, computed in parts on the model's device."""
+        parts = [function(as_floats(part).to(self.model.device)) for part in torch.split(x, 500)]
+        return torch.cat([first.cpu() for first, _ in parts]), torch.cat([second.cpu() for _, second in parts])
+
     def draw(self, split: str, n: int, law: str = "by_pixel", purpose: str = "evaluation") -> Tensor:
         """Return n tiles of a split, uint8 (n, 1, T, T)."""
         return torch.from_numpy(Tiles(self.data, split, law, n, self.seed, purpose).batch(0))[:, None]
@@ -41,7 +48,7 @@ def evaluate(given: Subject) -> Measured:
     train, test = subject.draw("train", FITTED, purpose="fit"), subject.draw("test", TESTED)
     subject.picture("sections", contact_sheet(subject))
     subject.picture("examples", collage.grid(test[:100]))
-    mu, sigma = (subject.apply(lambda x, part=part: subject.model.posterior(x)[part], train[:TESTED]) for part in (0, 1))
+    mu, sigma = subject.pair(subject.model.posterior, train[:TESTED])
     measures = reconstructed(subject, train, test) | losses(subject, train[:TESTED], test)
     measures |= made(subject, mu, test, train[:TESTED])
     interpolations(subject)
@@ -59,27 +66,24 @@ def reconstructed(subject: TilesSubject, train: Tensor, test: Tensor) -> Measure
     """How much of the test brain's variance survives, beside PCA of as many numbers a tile."""
     dim = subject.model.config.latent_dim
     linear = PCA(train, dim, subject.seed)
-    few = {name: linear.reconstruct(test[:16]) for name in ("PCA",)}["PCA"]
-    rows = {"original": as_floats(test[:16]), "model": subject.apply(subject.model.reconstruct, test[:16]), f"PCA, {dim}": few}
+    got, best = subject.apply(subject.model.reconstruct, test), linear.reconstruct(test)
+    rows = {"original": as_floats(test[:16]), "model": got[:16], f"PCA, {dim}": best[:16]}
     subject.picture("reconstructions", collage.rows(rows))
-    got = {
-        name: unexplained(test, part)
-        for name, part in (("model", subject.apply(subject.model.reconstruct, test)), ("PCA", linear.reconstruct(test)))
-    }
-    return {"variance_explained": measured(1 - got["model"], limit=1 - got["PCA"])}
+    return {"variance_explained": measured(explained(test, got), limit=explained(test, best))}
 
 
-def unexplained(x: Tensor, y: Tensor) -> float:
-    """Return sum ||x - y||^2 / sum ||x - mean x||^2 over tiles, the mean taken pixel by pixel."""
+def explained(x: Tensor, y: Tensor) -> float:
+    """Return 1 - sum ||x - y||^2 / sum ||x - mean x||^2 over tiles, the mean taken pixel by pixel."""
     x, y = as_floats(x).double(), y.double()
-    return float((x - y).square().sum() / (x - x.mean(0)).square().sum())
+    return 1 - float((x - y).square().sum() / (x - x.mean(0)).square().sum())
 
 
 def losses(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
     """Return the loss a tile on training tiles and on the test brain, and the rate, as the model is trained by."""
-    beta, result = subject.model.config.beta, Measured()
+    beta = subject.model.config.beta
+    result: Measured = {}
     for name, x in (("train_loss", train), ("test_loss", test)):
-        error, rate = (subject.apply(lambda x, part=part: subject.model.errors(x, subject.seed)[part], x) for part in (0, 1))
+        error, rate = subject.pair(partial(subject.model.errors, seed=subject.seed), x)
         result[name] = mean((error + beta * rate).double())
         if beta and name == "test_loss":
             result["rate"] = mean(rate.double())
@@ -118,13 +122,10 @@ def interpolations(subject: TilesSubject) -> None:
             top, left = rng.integers(room + 1).T
             ends.append(torch.from_numpy(source.read(section, top, left))[:, None])
         z = [subject.apply(subject.model.encode, tiles) for tiles in ends]
-        between = subject.apply(subject.model.decode, latents.interpolations(*z, STEPS).flatten(0, 1))
-        paths = between.view(len(one), STEPS, *between.shape[1:])
-        rows = [
-            torch.cat([as_floats(a[None]), path, as_floats(b[None])]) for a, path, b in zip(ends[0], paths, ends[1], strict=True)
-        ]
+        between = subject.apply(subject.model.decode, latents.interpolations(z[0], z[1], STEPS).flatten(0, 1))
+        shown = torch.cat([as_floats(ends[0])[:, None], between.unflatten(0, (-1, STEPS)), as_floats(ends[1])[:, None]], 1)
         headers = ["tile", *(f"{k / (STEPS - 1):.2f}" for k in range(STEPS)), "tile"]
-        subject.picture(name, collage.rows({f"{number}": row for number, row in enumerate(rows, 1)}, headers))
+        subject.picture(name, collage.rows({f"{number}": row for number, row in enumerate(shown, 1)}, headers))
 
 
 def plane(subject: TilesSubject) -> Measured:

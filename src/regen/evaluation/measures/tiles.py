@@ -60,7 +60,7 @@ MEASURES = {
         "Even coverage by the by_pixel sampler",
         "p-value",
         "none",
-        "Chi-square test, 10 million draws, that all pixels of the training sections are seen equally often; below 0.01 it fails.",
+        "Chi-square test, 10 million draws, that training pixels are seen equally often; below 0.01 they are not.",
         "none: uniform from 0 to 1 where coverage is even",
     ),
 }
