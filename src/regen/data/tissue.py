@@ -176,7 +176,8 @@ def _cells(
 
 
 def _drawn(
-    height: int, width: int, y: np.ndarray, x: np.ndarray, radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray
+    height: int, width: int, y: np.ndarray, x: np.ndarray,
+    radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Add up soft ellipses: cells of like size at a time, each a small square of pixels."""
     total = np.zeros(height * width)
