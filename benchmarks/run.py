@@ -7,6 +7,8 @@
 * The cost of tracking: training with a server that hangs, against none.
 * Closed forms against scikit-learn, from the same start to the same log-likelihood: EM of Gaussian mixtures, PPCA; the memory
   of EM beside an N x K and an N x K x D array.
+* Text-to-text arithmetic to 99 % exact answers against a Keras encoder-decoder LSTM of the same sizes on its torch backend, in
+  `.work/keras-venv`: as params.yaml trains it, and with Keras' own settings.
 
 The table goes to the terminal and to benchmarks/RESULTS.md.
 """
@@ -24,13 +26,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 VENV = ROOT / ".work/bench-venv"
+KERAS_VENV = ROOT / ".work/keras-venv"
 PAIRS = 5
 
 
 def main() -> None:
     """Run all comparisons and write the table."""
     peer = peer_python()
-    rows = [*training(peer), *start_up(), *tracking(), *closed_forms()]
+    rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic()]
     table = ["| what | ours | peer | ratio |", "|---|---|---|---|", *rows]
     title = f"Last printed on {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}. Medians of {PAIRS} pairs."
     text = "\n".join(["# Speed", "", title, "", *table, ""])
@@ -38,16 +41,15 @@ def main() -> None:
     (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
 
 
-def peer_python() -> str:
-    """Return the Python of pythae's environment, made where it is missing."""
-    python = VENV / "bin/python"
-    if not (VENV / ".ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+def peer_python(venv: Path = VENV, *packages: str) -> str:
+    """Return the Python of a peer's environment (pythae's by default), made where it is missing."""
+    python = venv / "bin/python"
+    if not (venv / ".ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         uv = Path(sys.executable).with_name("uv")
-        versions = installed("torch", "torchvision")
-        wanted = ["pythae==0.1.2", "setuptools", *versions]
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *wanted], check=True)
-        (VENV / ".ready").touch()
+        wanted = packages or ("pythae==0.1.2", "setuptools", *installed("torchvision"))
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *wanted, *installed("torch")], check=True)
+        (venv / ".ready").touch()
     return str(python)
 
 
@@ -135,6 +137,22 @@ def closed_forms() -> list[str]:
         f"| memory of EM beyond the data, 100,000 x 64, K = 16, MiB | {megabytes['held']:.0f} | {megabytes['n_k']:.0f} (N x K), "
         f"{megabytes['n_k_d']:.0f} (N x K x D) | |"
     )
+    return rows
+
+
+def arithmetic() -> list[str]:
+    """Seconds to 99 % exact answers: ours, ours with Keras' settings, Keras'. Once each: Keras takes minutes."""
+    peer = peer_python(KERAS_VENV, "keras==3.15.1")
+    theirs = measure(peer, "arithmetic_keras.py")
+    rows = []
+    for name, arguments in (("as in params.yaml", ()), ("with Keras' settings", ("keras",))):
+        mine = measure(sys.executable, "arithmetic_ours.py", *arguments)
+        rows.append(
+            f"| text to text, {name}, to 99 % exact ({mine['exact']:.1%} and {theirs['exact']:.1%}), s | {mine['seconds']:.0f} "
+            f"in {mine['epochs']:.0f} epochs | {theirs['seconds']:.0f} in {theirs['epochs']:.0f} epochs (Keras) | "
+            f"{theirs['seconds'] / mine['seconds']:.2f} |"
+        )
+        print(rows[-1], file=sys.stderr)
     return rows
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from regen import data, models, params, study
+from regen.data import queries
 from regen.errors import UserError, reported
 from regen.evaluation.measures import MEASURES
 
@@ -18,26 +19,27 @@ def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
     given = params.read()
     checks: list[Callable[[], object]] = []
-    for key, block in given.datasets.items():
-        checks.append(partial(data.config, block, f"params.yaml: datasets.{key}"))
-    for key, block in given.encodings.items():
-        checks.append(partial(check_encoding, given, key, block))
-    for key, block in given.models.items():
-        checks.append(partial(check_model, given, key, block))
-    for key, block in given.studies.items():
-        checks.append(partial(check_study, given, key, block))
+    checks += [partial(data.config, block, f"params.yaml: datasets.{key}") for key, block in given.datasets.items()]
+    blocks = {"queries": check_queries, "encodings": check_encoding, "models": check_model, "studies": check_study}
+    checks += [partial(check, given, key, block) for kind, check in blocks.items() for key, block in getattr(given, kind).items()]
     params.problems(*checks)
     folder = Path("models")
     folder.mkdir(exist_ok=True)
     (folder / "none").write_text("no judge\n", encoding="utf-8")
 
 
+def check_queries(given: params.Params, key: str, block: dict[str, object]) -> None:
+    """Check one block of queries, and the data set that its digits come from."""
+    where = f"params.yaml: queries.{key}"
+    config = queries.config(block, where)
+    params.known(config.digits, list(given.datasets), f"{where}.digits", "data set")
+
+
 def check_model(given: params.Params, key: str, block: dict[str, object]) -> None:
     """Check one model's block and the names that it refers to."""
     where = f"params.yaml: models.{key}"
-    parsed: list[params.ModelConfig] = []
     params.problems(
-        lambda: parsed.append(models.config(block, where)),
+        lambda: models.config(block, where),
         lambda: params.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
         lambda: params.known(block.get("judge", "none"), ["none", *given.models], f"{where}.judge", "model"),
     )

@@ -24,12 +24,17 @@ BLOCKS: dict[str, dict[str, Any]] = {
 
 # Families of other data: their smallest blocks and what they are told of the data.
 LETTERS = DataSpec(dataset="toy", kind="letters", shape=(1, 5, 5))
+QUERIES = DataSpec(dataset="toy", kind="queries", shape=(5, 3, 28, 28), labels=tuple("0123456789+- "))
 OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
     "linear_gaussian": ({}, DataSpec(dataset="toy", kind="diabetes", shape=(4,))),
     "mixture": ({"components": 2}, DataSpec(dataset="toy", kind="toy", shape=(2,), labels=("a", "b"))),
     "pixel_lstm": ({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "hidden": 4}, LETTERS),
     "ppca": ({"latent_dim": 2}, DataSpec(dataset="toy", kind="toy", shape=(1, 6, 6))),
     "random_graph": ({}, DataSpec(dataset="toy", kind="classrooms", shape=(15, 3))),
+    "seq2seq": (
+        {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "source": "text", "target": "text", "hidden": 8, "embedding": 4},
+        QUERIES,
+    ),
     "tables": ({}, LETTERS),
 }
 

@@ -10,7 +10,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
-LAYERS = ["errors", "params", "paths", "seeding", "data", "models", "training", "evaluation", "study", "report", "stages"]
+LAYERS = [
+    *("errors", "params", "paths", "seeding", "data", "models", "training", "evaluation"),
+    *("answer", "study", "report", "stages"),
+]
 BASE = {"errors", "params", "paths", "seeding"}
 
 # Code that a stage imports but need not depend on, since it cannot change what the stage writes.

@@ -86,6 +86,8 @@ def judged(subject: Images) -> Measured:
     names = list(subject.model.data.labels)
     if subject.labels.ndim == 1:
         read, true = logits.argmax(1), subject.labels
+        counts = torch.bincount(true * len(names) + read, minlength=len(names) ** 2).view(len(names), len(names))
+        plots.confusion(counts.numpy(), names, subject.folder / "confusion.png")
         wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
         captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
         if len(wrong):

@@ -157,6 +157,23 @@ def bars(
         axis.grid(axis="y", visible=False)
 
 
+def confusion(counts: Numbers, names: Sequence[str], out: Path, xlabel: str = "read", ylabel: str = "true") -> None:
+    """Draw a (K, K) table of counts, rows = truth, shaded by their share of the row; each count is written in its cell."""
+    table = np.asarray(counts, float)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    side = 1.2 + 0.46 * len(names)
+    with figure(out, (side, side)) as (axis,):
+        axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root: rare errors are seen too
+        for (row, column), count in np.ndenumerate(table):
+            if count:
+                colour = "white" if shares[row, column] > 0.3 else INK
+                axis.text(column, row, f"{count:g}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names)
+        axis.set(xlabel=xlabel, ylabel=ylabel)
+        axis.grid(visible=False)
+
+
 @contextmanager
 def figure(out: Path, size: tuple[float, float], high: int = 1, wide: int = 1, **options: Any) -> Iterator[list[Any]]:
     """Yield the axes, made with matplotlib's `subplots` options; then save the figure.

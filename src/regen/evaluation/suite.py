@@ -15,6 +15,7 @@ SUBJECTS: dict[str, str] = {  # module of a family that does not make or judge i
     "pixel_lstm": "letters",
     "ppca": "components",
     "random_graph": "graphs",
+    "seq2seq": "answers",
     "tables": "letters",
 }
 

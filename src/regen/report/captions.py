@@ -70,6 +70,14 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "ascent": ("To the optimum", "Gradient ascent never falls; Newton's method needs a few steps."),
     "attributes": ("Hardest attributes", "Attributes that the judge reads worst, by F1."),
     "confusion": ("Confusion", "True classes against those that the judge reads."),
+    "answers": ("Answers", "The first forty unseen queries, with what was answered, and the true answer where that is wrong."),
+    "handwriting": ("Handwriting", "Ten drawings of each digit, in answers to different queries."),
+    "failures": (
+        "Which answers fail",
+        "Share of wrong answers by the kind of query, with its standard error; the number of queries.",
+    ),
+    "distribution": ("Answers over all values", "How often each value is the true answer, and how often it is given."),
+    "distances": ("How far off", "Distance from the true answer: of the wrong answers, and of all."),
     "mistakes": ("Mistakes", "Test images that the judge reads wrongly."),
 }
 

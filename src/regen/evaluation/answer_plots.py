@@ -1,0 +1,111 @@
+"""Pictures of answers: beside their queries, over all values, by kind, and which characters are confused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regen.evaluation import collage, plots
+from regen.evaluation.plots import COLOURS, INK, figure
+
+
+def strips(images: Tensor, model: Any, queries: Tensor, read: Tensor, answers: Tensor,
+           before: Tensor | None = None) -> collage.Picture:  # fmt: skip
+    """Return images (N, glyphs, H, W) as strips, each with its query and answer in words below.
+
+    `before`: images of the queries, set before those of the answers with a gap between them.
+    """
+    n = len(images)
+    tiles = side_by_side(images)
+    if before is not None:
+        gap = torch.full((n, 1, tiles.shape[2], 10), 246 / 255)
+        tiles = torch.cat([side_by_side(before[:n]), gap, tiles], 3)
+    asked, got, true = (model.texts(codes[:n]) for codes in (queries, read, answers))
+    captions = [f"{q} → {a}" + ("" if a == y else f"  (no: {y})") for q, a, y in zip(asked, got, true, strict=True)]
+    return collage.grid(tiles, 5, captions, enlarge=2)
+
+
+def side_by_side(glyphs: Tensor) -> Tensor:
+    """Return (N, n, H, W) as (N, 1, H, n W)."""
+    count, n, height, width = glyphs.shape
+    return glyphs.transpose(1, 2).reshape(count, 1, height, n * width)
+
+
+def failures(rows: Sequence[tuple[str, int, int]], out: Path) -> None:
+    """Draw the share of wrong answers of each kind of query, with its standard error."""
+    shares = {f"{kind} ({count:,})": 100 * wrong / count for kind, count, wrong in rows}
+    errors = {
+        f"{kind} ({count:,})": 100 * math.sqrt(wrong / count * (1 - wrong / count) / count)
+        for kind, count, wrong in rows
+        if wrong
+    }
+    total, wrong = rows_total(rows)
+    plots.bars(shares, out, "wrong answers, %", errors, 100 * wrong / total, "all")
+
+
+def rows_total(rows: Sequence[tuple[str, int, int]]) -> tuple[int, int]:
+    """Return the number of queries and of wrong answers over the operations."""
+    operations = [row for row in rows if row[0] in ("addition", "subtraction", "multiplication")]
+    return sum(row[1] for row in operations), sum(row[2] for row in operations)
+
+
+def distribution(true: np.ndarray, predicted: np.ndarray, out: Path) -> None:
+    """Draw how often each value is the true answer and how often it is given, over all values."""
+    low, high = true.min(), true.max()
+    width = max(1, round((high - low) / 300))
+    edges = np.arange(low, high + 2 * width, width) - 0.5
+    given = predicted[~np.isnan(predicted)]
+    with figure(out, (7.2, 3.6)) as (axis,):
+        counts, _ = np.histogram(true, edges)
+        axis.fill_between(edges[:-1] + width / 2, counts, step="mid", color=COLOURS[4], alpha=0.55, linewidth=0, label="true")
+        counts, _ = np.histogram(given, edges)
+        axis.plot(edges[:-1] + width / 2, counts, color=COLOURS[1], linewidth=0.9, drawstyle="steps-mid", label="given")
+        outside = len(predicted) - int(counts.sum())
+        axis.set(xlabel="answer", ylabel="queries", ylim=(0, None))
+        axis.set_title(f"{outside} answers are no number, or outside" if outside else "")
+        axis.legend(frameon=False, loc="upper right")
+
+
+def distances(distance: np.ndarray, out: Path) -> None:
+    """Draw |given - true|: of the wrong answers, and of all."""
+    known = distance[~np.isnan(distance)]
+    wrong = known[known > 0]
+    with figure(out, (7.2, 3.2), 1, 2) as axes:
+        reach = max(float(wrong.max()) if len(wrong) else 1.0, 10.0)
+        width = max(1, math.ceil(reach / 60))
+        edges = np.arange(0, reach + 2 * width, width) - 0.5
+        for axis, values, title in zip(axes, (wrong, known), ("wrong answers", "all answers"), strict=True):
+            axis.hist(values, edges, color=COLOURS[0], alpha=0.85)
+            axis.set_title(f"{title}: {len(values):,}")
+            axis.set_xlabel("|given − true|")
+            if not len(values):
+                axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", va="center", fontsize=12, color=INK)
+        axes[0].set_ylabel("answers")
+        axes[1].set_yscale("log")
+        axes[1].set_ylim(0.7, None)
+
+
+def confusion(counts: np.ndarray, symbols: str, out: Path) -> None:
+    """Draw the characters given (columns) for each true one (rows), in percent of the row."""
+    rows = np.flatnonzero(counts.any(1))
+    columns = np.flatnonzero(counts.any(0) | counts.any(1))
+    shares = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
+    names = {code: {" ": "␣", "-": "−"}.get(symbol, symbol) for code, symbol in enumerate(symbols)}
+    with figure(out, (5.6, 5.0)) as (axis,):
+        axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10, aspect="auto")
+        for y, row in enumerate(shares):
+            for x, share in enumerate(row):
+                if share >= 0.05:
+                    text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
+                    axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if share > 40 else INK)
+        axis.set_xticks(range(len(columns)), [names[code] for code in columns.tolist()])
+        axis.set_yticks(range(len(rows)), [names[code] for code in rows.tolist()])
+        axis.set(xlabel="given", ylabel="true")
+        axis.set_title("% of each true character")
+        axis.grid(visible=False)

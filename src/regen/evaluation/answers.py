@@ -1,0 +1,166 @@
+"""Answers to questions of arithmetic: how many are right, by character and whole, which fail, and how well they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from regen.evaluation import answer_plots, collage, failures
+from regen.evaluation.frechet import frechet_distance
+from regen.evaluation.subject import Subject
+from regen.evaluation.values import Measured, mean, measured
+from regen.models.seq2seq import Handwriting
+from regen.seeding import generator
+
+SHOWN = 40  # answers beside their queries
+INK = 10.0  # sum of a glyph's levels (0 to 1) under which it is a space: the palest 1 has 14
+MINUS_ROWS, MINUS_SHARE = slice(9, 19), 0.99  # a minus sign keeps to the middle rows, and no digit does
+
+
+@dataclass(frozen=True)
+class Test:
+    """The test queries, as the model takes them, and their true answers, in new handwriting where images are asked for."""
+
+    subject: Subject
+
+    @cached_property
+    def queries(self) -> Tensor:
+        """Codes (N, T)."""
+        return torch.from_numpy(self.subject.test["x"].copy()).long()
+
+    @cached_property
+    def answers(self) -> Tensor:
+        """Codes (N, U)."""
+        return torch.from_numpy(self.subject.test["answers"].copy()).long()
+
+    @cached_property
+    def handwriting(self) -> Handwriting:
+        """The test split's glyphs."""
+        return Handwriting(self.subject.data, "test")
+
+    @cached_property
+    def given(self) -> Tensor:
+        """What the model is shown: codes (N, T), or images (N, T, H, W)."""
+        if self.subject.model.config.source == "text":
+            return self.queries
+        return self.handwriting.draw(self.queries, generator(self.subject.seed, "test queries"))
+
+    @cached_property
+    def drawn(self) -> Tensor:
+        """True answers as images (N, U, H, W)."""
+        return self.handwriting.draw(self.answers, generator(self.subject.seed, "test answers"))
+
+
+def evaluate(subject: Subject) -> Measured:
+    """Measure and draw all of a model that answers queries; returns what belongs in metrics/<model>.json."""
+    test = Test(subject)
+    device = subject.model.device
+    if subject.model.config.target == "text":
+        logits = subject.model.answer_logits(test.given.to(device)).float().cpu()
+        read, measures = logits.argmax(2), named_measures(logits, test.answers)
+        if subject.model.config.source == "image":
+            strips = test.given[:SHOWN]
+            subject.picture("answers", answer_plots.strips(strips, subject.model, test.queries, read, test.answers))
+    else:
+        drawings = subject.model.drawings(test.given.to(device), subject.seed).float().cpu()
+        read, measures = drawn_measures(subject, test, drawings)
+        shown = drawings[:SHOWN]
+        queries = test.given if subject.model.config.source == "image" else None
+        subject.picture("answers", answer_plots.strips(shown, subject.model, test.queries, read, test.answers, queries))
+    measures |= exact_measures(read, test.answers) | floors(subject, test.answers)
+    measures |= failures.evaluate(subject, test.queries, read, test.answers)
+    return measures
+
+
+def named_measures(logits: Tensor, answers: Tensor) -> Measured:
+    """Return the cross-entropy -log p(y_u | x), mean over characters, of logits (N, U, V) and codes (N, U)."""
+    nats = F.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape)
+    return {"answer_nats": mean(nats.mean(1), limit=0.0)}
+
+
+def exact_measures(read: Tensor, answers: Tensor) -> Measured:
+    """Return both accuracies of codes (N, U): per character, padding included, and of whole answers."""
+    right = read == answers
+    return {
+        "character_accuracy": mean(right.double().mean(1), limit=1.0),
+        "exact_accuracy": mean(right.all(1).double(), limit=1.0),
+    }
+
+
+def floors(subject: Subject, answers: Tensor) -> Measured:
+    """Return both accuracies of the constant that is right most often among the training answers."""
+    train = torch.from_numpy(subject.train["answers"].copy()).long()
+    whole, counts = np.unique(train.numpy(), axis=0, return_counts=True)
+    usual = train.mode(0).values  # the most frequent character at each position
+    return {
+        "character_accuracy_constant": measured((answers == usual).double().mean().item()),
+        "exact_accuracy_constant": measured((answers == torch.from_numpy(whole[counts.argmax()])).all(1).double().mean().item()),
+    }
+
+
+def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tensor, Measured]:
+    """Return what the judge reads in drawings (N, U, H, W), as codes, and how near they come to real handwriting."""
+    answers, real, seed = test.answers, test.drawn, subject.seed
+    train = Handwriting(subject.data, "train")
+    labels: list[str] = subject.statistics["labels"]
+    symbols = len(labels)
+    means = torch.stack([train.mean(code) for code in range(symbols)])  # (V, H, W)
+    shares = F.one_hot(torch.from_numpy(subject.train["answers"].copy()).long(), symbols).double().mean(0)  # (U, V)
+    blur = torch.einsum("uv,vhw->uhw", shares, means.double())
+    measures = {
+        "squared_error": mean(_squared(drawings, real), limit=_squared(means[answers], real)),
+        "squared_error_black": mean(_squared(torch.zeros_like(real), real)),
+        "squared_error_mean": mean(_squared(blur.float().expand_as(real), real)),
+    }
+    read, read_real = read_codes(subject.judge, labels, drawings), read_codes(subject.judge, labels, real)
+    digit = answers < 10
+    measures["digits_read"] = mean((read == answers)[digit].double(), limit=(read_real == answers)[digit].double())
+    measures["answers_read"] = mean((read == answers).all(1).double(), limit=(read_real == answers).all(1).double())
+    # diversity: two drawings of one digit, in answers to different queries
+    own, others = drawings[digit], test.handwriting.draw(answers, generator(seed, "other answers"))[digit]
+    measures["diversity"] = mean(diversity(own, answers[digit]), limit=diversity(real[digit], answers[digit]))
+    measures["greyness"] = mean(greyness(own), limit=greyness(real[digit]))
+    new = train.draw(answers, generator(seed, "training digits"))[digit]
+    a, b, c = (subject.apply(subject.judge.features, x[:, None]) for x in (own, others, new))
+    measures["frechet_distance"] = measured(frechet_distance(a, b), frechet_distance(c, b))
+    columns = [own[answers[digit] == code][:10] for code in range(10)]
+    if all(len(column) == 10 for column in columns):
+        subject.picture("handwriting", collage.rows({str(code): columns[code][:, None] for code in range(10)}))
+    return read, measures
+
+
+def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor) -> Tensor:
+    """Return the characters (N, U) in drawings (N, U, H, W): no ink is a space, ink in the middle a minus, else a digit."""
+    glyphs = drawings.flatten(0, 1)
+    codes = torch.cat([judge.logits(part[:, None].to(judge.device)).argmax(1).cpu() for part in torch.split(glyphs, 1000)])
+    ink = glyphs.sum((1, 2))
+    if "-" in labels:
+        codes[glyphs[:, MINUS_ROWS].sum((1, 2)) > MINUS_SHARE * ink] = labels.index("-")
+    codes[ink < INK] = labels.index(" ")
+    return codes.view(drawings.shape[:2])
+
+
+def diversity(glyphs: Tensor, codes: Tensor) -> Tensor:
+    """Return the root mean square pixel difference of each glyph (N, H, W) to the next one of the same character."""
+    apart = []
+    for code in codes.unique().tolist():  # type: ignore[no-untyped-call]
+        same = glyphs[codes == code]
+        if len(same) > 1:
+            apart.append((same - same.roll(1, 0)).square().mean((1, 2)).sqrt())
+    return torch.cat(apart)
+
+
+def greyness(glyphs: Tensor) -> Tensor:
+    """Return the mean of 4 p (1 - p) over the pixels of each glyph (N, H, W): 0 for black and white, high where it is blurred."""
+    return (4 * glyphs * (1 - glyphs)).mean((1, 2))
+
+
+def _squared(drawings: Tensor, real: Tensor) -> Tensor:
+    return (drawings - real).square().mean((1, 2, 3))

@@ -1,0 +1,110 @@
+"""Measures of answers to questions of arithmetic, named or drawn."""
+
+from __future__ import annotations
+
+from regen.evaluation.measures.measure import Measure
+
+PERFECT = "1: every answer right"
+REAL = "the same figure of real handwriting, unseen digits that show the true answers"
+
+MEASURES = {
+    "exact_accuracy": Measure(
+        "Exact answers",
+        "share",
+        "higher",
+        "Share of unseen queries whose whole answer is right; of a drawn answer, as it is read by the judge.",
+        PERFECT,
+    ),
+    "exact_accuracy_constant": Measure(
+        "Exact answers of a constant",
+        "share",
+        "none",
+        "The floor: the same figure for the most frequent answer of the training queries, whatever the query.",
+        "",
+    ),
+    "character_accuracy": Measure(
+        "Characters right",
+        "share",
+        "higher",
+        "Share of the answers' characters that are right, padding included: what the references call accuracy.",
+        PERFECT,
+    ),
+    "character_accuracy_constant": Measure(
+        "Characters right of a constant",
+        "share",
+        "none",
+        "The floor: the same figure for the most frequent character at each place.",
+        "",
+    ),
+    "answer_nats": Measure(
+        "Cross-entropy",
+        "nats a character",
+        "lower",
+        "Mean of -log p(character | query) over the characters of the true answers.",
+        "0: every answer certain and right",
+    ),
+    "no_number": Measure(
+        "Answers that are no number",
+        "share",
+        "lower",
+        "Share of answers with a sign or a space in the wrong place, or without any digit.",
+        "0: every answer a number",
+    ),
+    "answer_distance": Measure(
+        "Distance from the true answer",
+        "units",
+        "lower",
+        "Mean of |given - true| over all answers that are numbers.",
+        "0: every answer right",
+    ),
+    "squared_error": Measure(
+        "Squared error of the drawing",
+        "mean squared pixel difference",
+        "lower",
+        "Mean squared difference to an answer in real, unseen handwriting; the answer's own style cannot be "
+        "known. The published figure is of the reverse task, whose floor is 0.0587.",
+        "the mean of all training images of each true character: the best that any drawing can do that is not a guess",
+    ),
+    "squared_error_mean": Measure(
+        "Squared error of one constant drawing",
+        "mean squared pixel difference",
+        "none",
+        "The same for the mean of all training answers, whatever the query.",
+        "",
+    ),
+    "squared_error_black": Measure(
+        "Squared error of black",
+        "mean squared pixel difference",
+        "none",
+        "The same for no ink at all.",
+        "",
+    ),
+    "digits_read": Measure(
+        "Digits read as they should ({features})",
+        "share",
+        "higher",
+        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones.",
+        REAL,
+    ),
+    "answers_read": Measure(
+        "Answers read as they should ({features})",
+        "share",
+        "higher",
+        "Share of drawn answers whose digits the judge reads right, with signs and spaces in their places.",
+        REAL,
+    ),
+    "diversity": Measure(
+        "Diversity of a digit's drawings",
+        "RMS pixel difference",
+        "higher",
+        "Root mean square difference between two drawings of the same digit: 0 where it is drawn the same each time.",
+        REAL,
+    ),
+    "greyness": Measure(
+        "Greyness of the drawings",
+        "index",
+        "none",
+        "Mean of 4 p (1 - p) over the pixels of the drawn digits: high where they are blurred.",
+        REAL,
+    ),
+}

@@ -1,0 +1,294 @@
+"""Encoder-decoder of LSTMs that answers questions of arithmetic (Sutskever, Vinyals and Le 2014; Cho et al. 2014).
+
+A query of T characters, or of T images of handwritten characters, becomes one context c: the last states of the encoder. The
+decoder sees c at each of the U positions of the answer and names or draws all of its characters. With h_u = decoder(c)_u:
+
+* text: p(y_u | x) = softmax(W h_u), loss -sum_u log p(y_u | x) / U, in nats a character;
+* image: y^_u = draw(h_u), loss ||y_u - y^_u||^2: the drawing of least squared error is the mean of all handwriting;
+* image, `latent_dim` > 0: p(y_u | x) = int p(y_u | h_u, z) N(z; 0, I) dz, a VAE conditioned on h_u (Sohn, Lee and Yan 2015):
+  each draw of z is another handwriting. Loss -E_q[log p(y_u | h_u, z)] + KL(q(z | y_u, h_u) || N(0, I)), in nats a glyph.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regen.data import arrays
+from regen.errors import UserError
+from regen.models import layers
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
+from regen.seeding import generator
+
+Form = Literal["text", "image"]
+
+
+class Config(TrainedConfig):
+    """Parameters of an encoder-decoder."""
+
+    source: Form
+    target: Form
+    encoder_layers: PositiveInt = 1
+    decoder_layers: PositiveInt = 1
+    hidden: PositiveInt = 256  # units of an LSTM; in each direction
+    bidirectional: bool = False  # encoder that also reads from right to left
+    embedding: PositiveInt = 64  # numbers a character, read from text or from a glyph
+    dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
+    train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
+    steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
+    naming: float = Field(0.0, ge=0)  # weight of a loss that also names each character that is read or drawn as an image
+    glyphs: PositiveInt = 40  # images of each character that the queries of one batch are written with
+    read_channels: list[PositiveInt] = Field(
+        [32, 64, 128], min_length=1
+    )  # of the convolutions that read a glyph, each halving it
+    shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random, to each side
+    draw_channels: list[PositiveInt] = Field([32, 64], min_length=1, max_length=2)  # of those that draw it, first to last
+    latent_dim: NonNegativeInt = 0  # of a drawing's handwriting; 0 = the mean of all handwriting
+    output_std: PositiveFloat = 0.25  # sigma of p(y|h, z) in a sampling decoder: smaller is sharper, and needs more of z
+
+
+class Processes(Protocol):
+    """Where a training runs, as `regen.training.devices.Devices` says it."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+
+class Model(TrainedModel):
+    """Reader of characters or glyphs, encoder, decoder, and a head that names or draws."""
+
+    config: Config
+
+    def __init__(self, config: Config, data: DataSpec) -> None:
+        super().__init__(config, data)
+        self.query_length, self.answer_length, *self.glyph = data.shape
+        symbols, hidden = len(data.labels), config.hidden
+        shape = (1, *self.glyph)
+        if config.source == "text":
+            self.read: nn.Module = nn.Embedding(symbols, config.embedding)
+        else:
+            self.read = reader(shape, config.read_channels, config.embedding)
+        self.encoder = nn.LSTM(config.embedding, hidden, config.encoder_layers, bidirectional=config.bidirectional,
+                               dropout=config.dropout if config.encoder_layers > 1 else 0)  # fmt: skip
+        context = hidden * (1 + config.bidirectional)
+        self.decoder = nn.LSTM(context, hidden, config.decoder_layers, dropout=config.dropout if config.decoder_layers > 1 else 0)
+        if config.target == "image":
+            self.draw = layers.decoder(shape, config.draw_channels, hidden + config.latent_dim)
+            if config.latent_dim:
+                self.style = layers.encoder(shape, config.draw_channels, hidden)
+                self.posterior = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * config.latent_dim))
+        if config.target == "text" or config.naming:
+            self.name = nn.Linear(hidden, symbols)
+        if config.source == "image" and config.naming:
+            self.name_read = nn.Linear(config.embedding, symbols)
+
+    def batches(self, folder: Path, seed: int, devices: Processes) -> QueryBatches:
+        """Return the batches of a training on the prepared queries in `folder`."""
+        return QueryBatches(self, folder, seed, devices)
+
+    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of queries `x` (N, T) and `answers` (N, U), codes.
+
+        Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
+        each glyph is read once, however often the batch uses it. Where answers are images, `drawings` (N, U, H, W) shows them.
+        """
+        read = None
+        if self.config.source == "image":
+            read = self.read(batch["glyphs"][:, None])  # (M, embedding)
+            embedded = F.embedding(batch["x"].T, read)
+        else:
+            embedded = self.read(batch["x"].T)
+        h = self._decode(F.dropout(embedded, self.config.dropout, self.training))  # (U, N, hidden)
+        answers = batch["answers"].T  # (U, N)
+        loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
+        if self.config.target == "image":
+            loss, figures = self._drawing_loss(h, batch["drawings"].transpose(0, 1).flatten(0, 1)[:, None])
+        if hasattr(self, "name"):
+            logits = self.name(h).float()
+            named = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
+            right = logits.argmax(2) == answers
+            figures |= {"accuracy": right.float().mean(), "exact": right.all(0).float().mean()}
+            loss = loss + (named if self.config.target == "text" else self.config.naming * named)
+        if read is not None and self.config.naming:
+            logits = self.name_read(read).float()
+            loss = loss + self.config.naming * F.cross_entropy(logits, batch["glyph_codes"])
+            figures["read_accuracy"] = (logits.argmax(1) == batch["glyph_codes"]).float().mean()
+        return loss, {"loss": loss.detach(), **figures}
+
+    @torch.no_grad()
+    def answer_logits(self, x: Tensor) -> Tensor:
+        """Return the logits (N, U, symbols) of the answers to queries: codes (N, T), or images (N, T, H, W) in [0, 1]."""
+        return torch.cat([self.name(self._decode(self._embed(part))).transpose(0, 1) for part in chunks(x)])
+
+    @torch.no_grad()
+    def drawings(self, x: Tensor, seed: int = 0) -> Tensor:
+        """Return the drawn answers (N, U, H, W) in [0, 1]; where there is a latent, in a handwriting drawn from `seed`."""
+        noise, drawn = generator(seed, "handwriting"), []
+        for part in chunks(x):
+            h = self._decode(self._embed(part)).flatten(0, 1)
+            z = torch.randn(len(h), self.config.latent_dim, generator=noise).to(h.device)
+            images = self.draw(torch.cat([h, z], 1)).sigmoid()
+            drawn.append(images.view(self.answer_length, len(part), *self.glyph).transpose(0, 1))
+        return torch.cat(drawn)
+
+    def texts(self, codes: Tensor) -> list[str]:
+        """Return codes (N, T) as texts, without the spaces at their ends."""
+        return ["".join(self.data.labels[code] for code in row).rstrip() for row in codes.tolist()]
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
+        x = x.transpose(0, 1)
+        embedded: Tensor = self.read(x if x.ndim == 2 else x.reshape(-1, 1, *x.shape[2:]))
+        return embedded.view(*x.shape[:2], -1)
+
+    def _decode(self, embedded: Tensor) -> Tensor:
+        """(U, N, hidden) for embedded queries (T, N, embedding)."""
+        _, (last, _) = self.encoder(embedded)
+        context = torch.cat([*last[-1 - self.config.bidirectional :]], 1)  # of the topmost layer, both directions
+        context = F.dropout(context, self.config.dropout, self.training)
+        h: Tensor = self.decoder(context.expand(self.answer_length, -1, -1).contiguous())[0]
+        return F.dropout(h, self.config.dropout, self.training)
+
+    def _drawing_loss(self, h: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of the glyphs y (U N, 1, H, W) drawn from h (U, N, hidden), per glyph."""
+        h = h.flatten(0, 1)
+        if not self.config.latent_dim:
+            squared = (self.draw(h).float().sigmoid() - y).square()
+            return squared.sum((1, 2, 3)).mean(), {"squared_error": squared.detach().mean()}
+        mu, log_variance = self.posterior(torch.cat([self.style(y), h], 1)).float().chunk(2, 1)
+        log_variance = log_variance.clamp(-20, 10)
+        z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+        squared = (self.draw(torch.cat([h, z], 1)).float().sigmoid() - y).square()
+        distortion = squared.sum((1, 2, 3)).mean() / (2 * self.config.output_std**2)
+        rate = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum(1).mean()
+        return distortion + rate, {"squared_error": squared.detach().mean(), "rate": rate.detach()}
+
+
+def reader(shape: tuple[int, ...], channels: list[int], features: int) -> nn.Sequential:
+    """Return a network from glyphs (N, 1, H, W) to (N, features): convolutions of stride 2 (5x5, then 3x3), a linear layer."""
+    stack: list[nn.Module] = []
+    previous, height, width = shape
+    for place, count in enumerate(channels):
+        size = 3 if place else 5
+        stack += [nn.Conv2d(previous, count, size, 2, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
+        previous, height, width = count, -(-height // 2), -(-width // 2)
+    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, features))
+
+
+class Handwriting:
+    """The images of every character, in one pool on the device: a glyph is a place in it.
+
+    Args:
+        folder: prepared queries.
+        split: whose digits and operators.
+        device: where the glyphs are wanted.
+    """
+
+    def __init__(self, folder: Path, split: str, device: torch.device | str = "cpu") -> None:
+        statistics = arrays.statistics(folder)
+        names = statistics["digit_labels"]
+        images = torch.from_numpy(_array(folder, f"digits_{split}")[..., 0])
+        labels = torch.from_numpy(_array(folder, f"digits_{split}_labels"))
+        order = labels.argsort(stable=True)  # the digits class by class
+        places, start = {}, 0
+        for label, count in enumerate(labels.bincount(minlength=len(names)).tolist()):
+            places[names[label]] = (start, count)
+            start += count
+        parts = [images[order]]
+        for sign, drawn in zip(statistics["operators"], _array(folder, f"operators_{split}"), strict=True):
+            places[sign] = (start, len(drawn))
+            parts.append(torch.from_numpy(drawn))
+            start += len(drawn)
+        places[" "] = (start, 1)
+        self.pool = torch.cat([*parts, parts[0].new_zeros(1, *parts[0].shape[1:])]).to(device)  # (M, H, W) uint8
+        self.first, self.count = torch.tensor([places[symbol] for symbol in statistics["labels"]]).unbind(1)
+
+    def mean(self, code: int) -> Tensor:
+        """Return the mean image (H, W) of one character, in [0, 1]."""
+        first, count = int(self.first[code]), int(self.count[code])
+        return (self.pool[first : first + count].double().mean(0) / 255).float()
+
+    def draw(self, codes: Tensor, draws: torch.Generator) -> Tensor:
+        """Return an image in [0, 1] of each character, drawn at random from those that show it: codes (...) -> (..., H, W)."""
+        share = torch.rand(codes.shape, generator=draws, dtype=torch.float64)
+        codes = codes.long().cpu()
+        place = self.first[codes] + (share * self.count[codes]).long()
+        return self.pool[place.to(self.pool.device)].float().div_(255)
+
+
+def _array(folder: Path, name: str) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(folder / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise UserError(
+            f"{folder}/{name}.npy: missing or damaged ({error}); run `dvc repro --force queries@{folder.name}`"
+        ) from None
+    return array
+
+
+class QueryBatches:
+    """Every training query once a pass, in an order drawn from (seed, pass), in new handwriting at each step.
+
+    Raises:
+        UserError: there are fewer queries than one batch needs, or a process would get none.
+    """
+
+    def __init__(self, model: Model, folder: Path, seed: int, devices: Processes) -> None:
+        config, content = model.config, arrays.load(folder, "train")
+        self.examples = round(config.train_fraction * len(content["x"]))
+        if not devices.world_size <= config.batch_size <= self.examples:
+            raise UserError(
+                f"batch_size: expected {devices.world_size} (processes) to {self.examples} (training queries, train_fraction "
+                f"{config.train_fraction}), got {config.batch_size}"
+            )
+        self.queries, self.answers = (torch.from_numpy(content[name][: self.examples].copy()).long() for name in ("x", "answers"))
+        self.config, self.seed, self.devices = config, seed, devices
+        self.per_pass = self.examples // config.batch_size
+        self.per_epoch = config.steps_per_epoch or self.per_pass
+        images = "image" in (config.source, config.target)
+        self.handwriting = Handwriting(folder, "train", devices.device) if images else None
+        self._turn, self._order = -1, torch.empty(0)
+
+    def __call__(self, step: int) -> dict[str, Tensor]:
+        """Return this process's share of one step's batch."""
+        turn, position = divmod(step, self.per_pass)
+        if turn != self._turn:
+            self._order, self._turn = torch.randperm(self.examples, generator=generator(self.seed, "order", turn)), turn
+        start = position * self.config.batch_size
+        index = self._order[start : start + self.config.batch_size][self.devices.rank :: self.devices.world_size]
+        queries, answers = self.queries[index], self.answers[index]
+        batch = {"x": queries, "answers": answers}
+        draws = generator(self.seed, "handwriting", step, self.devices.rank)
+        if self.handwriting and self.config.source == "image":
+            batch |= self._written(queries, draws)
+        if self.handwriting and self.config.target == "image":
+            batch["drawings"] = self.handwriting.draw(answers, draws)
+        return {name: value.to(self.devices.device) for name, value in batch.items()}
+
+    def _written(self, queries: Tensor, draws: torch.Generator) -> dict[str, Tensor]:
+        """Return a batch's own glyphs, some of each character, and the place of each query's characters among them."""
+        assert self.handwriting
+        n, symbols = self.config.glyphs, len(self.handwriting.first)
+        codes = torch.arange(symbols).repeat_interleave(n)
+        glyphs = self.handwriting.draw(codes, draws)
+        if self.config.shift:
+            glyphs = shifted(glyphs, self.config.shift, draws)
+        places = queries * n + torch.randint(n, queries.shape, generator=draws)
+        return {"x": places, "glyphs": glyphs, "glyph_codes": codes}
+
+
+def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
+    """Move each image (M, H, W) by up to `most` pixels along both axes."""
+    height, width = images.shape[1:]
+    padded = F.pad(images, (most,) * 4)
+    down, right = torch.randint(2 * most + 1, (2, len(images)), generator=draws).to(images.device)
+    rows = down[:, None, None] + torch.arange(height, device=images.device)[:, None]
+    columns = right[:, None, None] + torch.arange(width, device=images.device)
+    return padded[torch.arange(len(images), device=images.device)[:, None, None], rows, columns]

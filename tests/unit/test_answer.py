@@ -1,0 +1,111 @@
+"""`python -m regen.answer "81+24"`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from regen import models
+from regen.answer import answer, main
+from regen.errors import UserError, reported
+from regen.models.base import DataSpec
+from tests.conftest import BLOCKS, IMAGES, block, build
+from tests.unit.test_seq2seq import SMALL, prepare
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A folder with models/<key> of each task, untrained, and data/prepared/toy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/prepared").mkdir(parents=True)
+    prepare(tmp_path / "data/prepared", examples=100)
+    for key, task in {
+        "arithmetic_text_to_text": {},
+        "reader": {"source": "image"},
+        "drawer": {"target": "image", "judge": "mnist_judge"},
+        "both": {"source": "image", "target": "image", "latent_dim": 2},
+    }.items():
+        (tmp_path / "models" / key).mkdir(parents=True)
+        models.save(build("seq2seq", **SMALL, **task), tmp_path / "models" / key)
+    judge = models.config({**block("judge"), **BLOCKS["judge"], "target": "class"}, "judge")
+    spec = DataSpec(dataset="mnist", kind="mnist", shape=(1, 28, 28), labels=tuple("0123456789"))
+    (tmp_path / "models/mnist_judge").mkdir()
+    models.save(models.build(judge, spec), tmp_path / "models/mnist_judge")
+    return tmp_path
+
+
+def test_a_typed_query_is_answered_as_the_model_answers_its_codes(trained):
+    given = answer("81+24")
+    model = models.load("models/arithmetic_text_to_text")
+    expected = model.texts(model.answer_logits(torch.tensor([[8, 1, 10, 2, 4]])).argmax(2))[0]
+    assert (given.query, given.text, given.drawn, given.shown) == ("81+24", expected, None, None)
+    assert answer(" 81 + 24 ") == given
+
+
+def test_the_command_prints_query_and_answer(trained, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["answer", "81+24"])
+    main()
+    assert capsys.readouterr().out == f"81+24 -> {answer('81+24').text}\n"
+    assert not (trained / "answer.png").exists()
+
+
+@pytest.mark.parametrize(("key", "glyphs"), [("reader", 5), ("drawer", 3), ("both", 8)])
+def test_what_is_read_or_drawn_is_drawn(trained, monkeypatch, capsys, key, glyphs):
+    monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", key, "--out", "seen.png"])
+    main()
+    assert capsys.readouterr().out.startswith("7-9 -> ")
+    assert Image.open("seen.png").width >= 4 * 28 * glyphs
+
+
+def test_another_seed_is_another_handwriting(trained):
+    one, again, other = (answer("7-9", "both", seed).drawn for seed in (0, 0, 1))
+    assert one is not None
+    assert again is not None
+    assert other is not None
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("2x3", r"query '2x3': unknown character 'x'; expected only the characters '0123456789\+- '"),
+        ("", r"query '': expected two numbers with one of \+ - between them, as in 81\+24"),
+        ("12", "query '12': expected two numbers"),
+        ("1+2+3", r"query '1\+2\+3': expected two numbers"),
+        ("-5+3", r"query '-5\+3': expected two numbers"),
+        ("100+24", r"query '100\+24': 6 characters, expected 5 at most"),
+        ("999+1", r"query '999\+1': 999 is too large; expected numbers from 0 to 99"),
+    ],
+)
+def test_what_is_no_query_is_refused(trained, query, message):
+    with pytest.raises(UserError, match=message):
+        answer(query)
+
+
+def test_a_model_of_another_family_and_one_that_is_not_there_are_refused(trained):
+    (trained / "models/toy_vae").mkdir()
+    models.save(models.build(models.config(block("vae"), "x"), IMAGES), trained / "models/toy_vae")
+    with pytest.raises(UserError, match="toy_vae: a vae answers no queries; name a model of the family seq2seq"):
+        answer("1+2", "toy_vae")
+    with pytest.raises(UserError, match="no such file; train it with `dvc repro train@nobody`"):
+        answer("1+2", "nobody")
+
+
+def test_a_mistake_is_one_line_and_no_traceback(trained, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["answer", "2x3"])
+    with pytest.raises(SystemExit), reported():
+        main()
+    assert capsys.readouterr().err.startswith("error: query '2x3': unknown character")
+
+
+def test_the_picture_is_the_same_bytes_again(trained, monkeypatch):
+    pictures = []
+    for name in ("a.png", "b.png"):
+        monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", "both", "--out", name])
+        main()
+        pictures.append((trained / name).read_bytes())
+    assert pictures[0] == pictures[1]
+    assert np.asarray(Image.open("a.png")).std() > 0

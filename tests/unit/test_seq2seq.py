@@ -1,0 +1,290 @@
+"""The encoder-decoder: its formulas against NumPy, its batches against the queries, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from regen import models
+from regen.data import arrays, queries
+from regen.errors import UserError
+from regen.models import seq2seq
+from regen.models.base import DataSpec
+from regen.training.devices import Devices
+from regen.training.loop import train
+from tests.conftest import OTHERS, block, build
+
+SYMBOLS = "0123456789+- "
+CPU = torch.device("cpu")
+SMALL = {"read_channels": [4, 8], "draw_channels": [4, 4]}
+TASKS = [
+    {"source": "text", "target": "text"},
+    {"source": "image", "target": "text", "naming": 0.5},
+    {"source": "text", "target": "image"},
+    {"source": "image", "target": "image", "naming": 0.5},
+    {"source": "text", "target": "image", "latent_dim": 3},
+    {"source": "text", "target": "text", "encoder_layers": 2, "decoder_layers": 3, "bidirectional": True},
+]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of several processes of a training."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = CPU
+
+
+def digits(folder):
+    """30 training and 20 test images: a digit d has the levels 10 d to 10 d + 9, test images 100 more."""
+    made = {}
+    for split, n in (("train", 30), ("test", 20)):
+        labels = np.arange(n) % 10
+        level = 10 * labels + np.arange(n) // 10 + (100 if split == "test" else 0)
+        made[split] = np.broadcast_to(level[:, None, None, None], (n, 28, 28, 1)).astype(np.uint8)
+        made[f"{split}_labels"] = labels.astype(np.int64)
+    arrays.write(folder, made, {"shape": [1, 28, 28], "labels": list("0123456789")})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """All 20,000 queries, prepared on toy digits."""
+    return prepare(tmp_path_factory.mktemp("data"))
+
+
+def prepare(root, **changes):
+    config = queries.config({"digits": "toy", **changes}, "queries.toy")
+    made, description = queries.prepare(config, digits(root / "digits"), 0)
+    arrays.write(root / "toy", made, description | {"kind": "queries"})
+    return root / "toy"
+
+
+def numbers(model):
+    return {name: value.detach().double().numpy() for name, value in model.named_parameters()}
+
+
+def lstm(x, w_in, w_h, b_in, b_h):
+    """Hochreiter and Schmidhuber's cell in NumPy: states (T, N, H) of inputs (T, N, I), gates in the order i, f, g, o."""
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    h = c = np.zeros((x.shape[1], w_h.shape[1]))
+    states = []
+    for step in x:
+        i, f, g, o = np.split(step @ w_in.T + b_in + h @ w_h.T + b_h, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        states.append(h)
+    return np.stack(states)
+
+
+def test_the_logits_are_those_of_the_formulas():
+    model = build("seq2seq", bidirectional=True).eval()
+    x = torch.randint(13, (4, 5), generator=torch.Generator().manual_seed(0))
+    w = numbers(model)
+    embedded = w["read.weight"][x.numpy()].transpose(1, 0, 2)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    right = lstm(embedded, *(w[f"encoder.{name}"] for name in names))
+    left = lstm(embedded[::-1], *(w[f"encoder.{name}_reverse"] for name in names))[::-1]
+    context = np.concatenate([right[-1], left[0]], 1)
+    h = lstm(np.stack([context] * 3), *(w[f"decoder.{name}"] for name in names))
+    expected = (h @ w["name.weight"].T + w["name.bias"]).transpose(1, 0, 2)
+    np.testing.assert_allclose(model.answer_logits(x).numpy(), expected, atol=1e-5)
+
+
+def test_text_s_loss_is_the_mean_negative_log_probability_of_the_characters():
+    model = build("seq2seq")
+    x, y = (torch.randint(13, (6, n), generator=torch.Generator().manual_seed(n)) for n in (5, 3))
+    loss, figures = model.loss({"x": x, "answers": y}, "player")
+    p = torch.distributions.Categorical(logits=model.answer_logits(x))
+    assert loss.item() == pytest.approx(-p.log_prob(y).mean().item(), abs=1e-5)
+    right = p.logits.argmax(2) == y
+    assert figures["accuracy"].item() == pytest.approx(right.float().mean().item())
+    assert figures["exact"].item() == pytest.approx(right.all(1).float().mean().item())
+
+
+def test_a_drawing_s_loss_is_the_squared_error_of_a_glyph():
+    model = build("seq2seq", target="image", **SMALL).eval()
+    x, y = torch.randint(13, (4, 5)), torch.randint(13, (4, 3))
+    real = torch.rand(4, 3, 28, 28)
+    loss, _ = model.loss({"x": x, "answers": y, "drawings": real}, "player")
+    assert loss.item() == pytest.approx(784 * (model.drawings(x) - real).square().mean().item(), rel=1e-4)
+
+
+def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
+    model = build("seq2seq", target="image", latent_dim=3, output_std=0.5, **SMALL).eval()
+    h, y = torch.randn(3, 4, 8), torch.rand(12, 1, 28, 28)
+    with torch.no_grad():
+        mu, log_variance = model.posterior(torch.cat([model.style(y), h.flatten(0, 1)], 1)).chunk(2, 1)
+        torch.manual_seed(0)
+        loss, figures = model._drawing_loss(h, y)
+        torch.manual_seed(0)
+        q = torch.distributions.Normal(mu, torch.exp(log_variance / 2))
+        z = mu + q.stddev * torch.randn_like(mu)
+        drawn = model.draw(torch.cat([h.flatten(0, 1), z], 1)).sigmoid()
+    rate = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
+    nats = torch.distributions.Normal(drawn, 0.5).log_prob(y) - torch.distributions.Normal(y, 0.5).log_prob(y)
+    assert figures["rate"].item() == pytest.approx(rate.item(), rel=1e-4)
+    assert loss.item() == pytest.approx((rate - nats.sum((1, 2, 3)).mean()).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_parameter_of_every_task_is_moved_by_its_loss(task, prepared):
+    model = build("seq2seq", **SMALL, **task)
+    loss, figures = model.loss(model.batches(prepared, 0, Process())(0), "player")
+    gradients = torch.autograd.grad(loss, list(model.parameters()))
+    assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
+    assert all(not figure.requires_grad for figure in figures.values())
+
+
+def test_an_answer_does_not_hang_on_the_other_queries_of_a_batch():
+    model = build("seq2seq", source="image", target="image", **SMALL).eval()
+    x = torch.rand(5, 5, 28, 28)
+    torch.testing.assert_close(torch.cat([model.drawings(one[None]) for one in x]), model.drawings(x), atol=1e-5, rtol=1e-4)
+
+
+def test_drawings_lie_in_the_unit_range_and_only_a_latent_varies_them():
+    x = torch.tensor([[1, 10, 2, 12, 12]])
+    for latent_dim in (0, 3):
+        model = build("seq2seq", target="image", latent_dim=latent_dim, **SMALL).eval()
+        one, again, other = (model.drawings(x, seed) for seed in (1, 1, 2))
+        assert one.shape == (1, 3, 28, 28)
+        assert bool((one >= 0).all() and (one <= 1).all())
+        assert torch.equal(one, again)
+        assert torch.equal(one, other) == (latent_dim == 0)
+
+
+def test_codes_are_read_as_texts_without_their_padding():
+    assert build("seq2seq").texts(torch.tensor([[11, 4, 8], [6, 12, 12]])) == ["-48", "6"]
+
+
+def test_every_query_is_asked_once_a_pass_with_its_own_answer(prepared):
+    batches = build("seq2seq", batch_size=180).batches(prepared, 0, Process())
+    assert batches.per_epoch == 100
+    content = arrays.load(prepared, "train")
+    expected = {bytes(q): bytes(a) for q, a in zip(content["x"], content["answers"], strict=True)}
+    seen = {}
+    for step in range(100):
+        batch = batches(step)
+        for q, a in zip(batch["x"].numpy().astype(np.uint8), batch["answers"].numpy().astype(np.uint8), strict=True):
+            seen[bytes(q)] = bytes(a)
+    assert seen == expected
+
+
+def test_a_batch_follows_from_its_step_and_processes_share_it(prepared):
+    model = build("seq2seq", target="image", **SMALL)
+    batches = model.batches(prepared, 0, Process())
+    whole, other = batches(5), batches(6)
+    assert all(torch.equal(value, whole[name]) for name, value in model.batches(prepared, 0, Process())(5).items())
+    assert not torch.equal(whole["x"], other["x"])
+    parts = [model.batches(prepared, 0, Process(rank, 2))(5)["x"] for rank in range(2)]
+    assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole["x"])
+
+
+def test_queries_are_written_in_training_digits_that_show_their_characters(prepared):
+    batch = build("seq2seq", source="image", batch_size=64, **SMALL).batches(prepared, 0, Process())(0)
+    codes = batch["glyph_codes"][batch["x"]]
+    shown = (batch["glyphs"] * 255).round()[batch["x"]]
+    assert SYMBOLS[int(codes[0, 0])].isdigit()
+    digit = codes < 10
+    levels = shown[..., 0, 0][digit]
+    assert torch.equal(levels // 10, codes[digit].float())  # 10 d to 10 d + 2 are the training images of d
+    assert len((levels % 10).unique()) == 3
+    assert float(shown[codes == 12].max()) == 0
+    assert bool((shown[codes == 10].amax((1, 2)) == 255).all())
+
+
+def test_answers_are_drawn_in_new_handwriting_at_each_pass(prepared):
+    model = build("seq2seq", target="image", batch_size=8, train_fraction=8 / 18000, **SMALL)
+    batches = model.batches(prepared, 0, Process())
+    first, second = batches(0), batches(1)
+    a, b = first["answers"][:, 0].sort(), second["answers"][:, 0].sort()
+    assert torch.equal(a.values, b.values)  # the same eight queries
+    assert not torch.equal(first["drawings"][a.indices], second["drawings"][b.indices])
+
+
+def test_test_queries_are_written_in_the_test_split_s_digits(prepared):
+    writing = seq2seq.Handwriting(prepared, "test")
+    levels = writing.draw(torch.arange(10), torch.Generator().manual_seed(0))[:, 0, 0] * 255
+    assert torch.equal((levels.round() - 100) // 10, torch.arange(10.0))
+    torch.testing.assert_close(writing.mean(3) * 255, torch.full((28, 28), 130.5))
+
+
+def test_every_image_of_a_character_is_drawn_as_often(prepared):
+    writing = seq2seq.Handwriting(prepared, "train")
+    levels = writing.draw(torch.full((30_000,), 7), torch.Generator().manual_seed(0))[:, 0, 0] * 255
+    counts = levels.round().long().bincount()[70:]
+    assert len(counts) == 3
+    assert bool((abs(counts - 10_000) < 400).all())  # five standard deviations
+
+
+def test_a_shifted_glyph_is_moved_by_whole_pixels():
+    images = torch.zeros(200, 28, 28)
+    images[:, 14, 14] = 1
+    moved = seq2seq.shifted(images, 2, torch.Generator().manual_seed(0))
+    places = moved.flatten(1).argmax(1)
+    assert bool((moved.sum((1, 2)) == 1).all())
+    assert sorted({(int(p) // 28 - 14, int(p) % 28 - 14) for p in places}) == [(y, x) for y in range(-2, 3) for x in range(-2, 3)]
+
+
+def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepared):
+    batches = build("seq2seq", train_fraction=0.1, batch_size=90, steps_per_epoch=50).batches(prepared, 0, Process())
+    assert (batches.examples, batches.per_pass, batches.per_epoch) == (1800, 20, 50)
+    first, second = (torch.cat([batches(step)["x"] for step in steps]) for steps in (range(20), range(20, 40)))
+    assert torch.equal(first.unique(dim=0), second.unique(dim=0))
+    assert len(first.unique(dim=0)) == 1800
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_fraction": 0.0}, "train_fraction: expected greater than 0, got 0.0"),
+        ({"train_fraction": 1.5}, "train_fraction: expected less than or equal to 1, got 1.5"),
+        ({"encoder_layers": 0}, "encoder_layers: expected greater than 0, got 0"),
+        ({"decoder_layers": 0}, "decoder_layers: expected greater than 0, got 0"),
+        ({"source": "speech"}, "source: expected 'text' or 'image', got 'speech'"),
+        ({"dropout": 1.0}, "dropout: expected less than 1, got 1.0"),
+        ({"draw_channels": [4, 4, 4]}, "draw_channels: "),
+    ],
+)
+def test_a_wrong_param_is_refused_by_name(changes, message):
+    with pytest.raises(UserError, match=f"seq2seq: {message}"):
+        build("seq2seq", **changes)
+
+
+def test_convolutions_that_leave_nothing_to_draw_from_are_refused():
+    spec = DataSpec(dataset="toy", kind="queries", shape=(5, 3, 30, 30), labels=tuple(SYMBOLS))
+    with pytest.raises(UserError, match="channels: 2 convolutions halve the image 2 times"):
+        models.build(models.config(block("seq2seq", target="image"), "x"), spec)
+
+
+def test_fewer_queries_than_a_batch_are_refused(prepared):
+    with pytest.raises(
+        UserError, match=r"batch_size: expected 1 \(processes\) to 18 \(training queries, train_fraction 0.001\), got 64"
+    ):
+        build("seq2seq", batch_size=64, train_fraction=0.001).batches(prepared, 0, Process())
+
+
+def test_damaged_handwriting_is_refused(tmp_path):
+    folder = prepare(tmp_path, examples=50)
+    (folder / "digits_train.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(UserError, match=r"digits_train.npy: missing or damaged .*`dvc repro --force queries@toy`"):
+        build("seq2seq", source="image", **SMALL).batches(folder, 0, Process())
+
+
+@pytest.mark.parametrize("changes", [{"operand_digits": 3, "examples": 400}, {"operators": ["*"], "examples": 400}])
+def test_longer_operands_and_multiplication_are_learned_from(changes, tmp_path):
+    folder = prepare(tmp_path, **changes)
+    spec = DataSpec.of("toy", arrays.statistics(folder))
+    blocks = OTHERS["seq2seq"][0] | {"dataset": "toy", "family": "seq2seq", "epochs": 12, "batch_size": 36, "learning_rate": 0.01}
+    model = models.build(models.config(blocks, "x"), spec)
+    devices = Devices("fp32", threads=1)
+    (tmp_path / "work").mkdir()
+    train(model, model.batches(folder, 0, devices), devices, name="toy", seed=0, folder=tmp_path / "work")
+    rows = (tmp_path / "work" / "history.csv").read_text().splitlines()
+    losses = [float(row.split(",")[rows[0].split(",").index("loss")]) for row in rows[1:]]
+    assert losses[-1] < losses[0] - 0.2
