@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from regen.data import arrays, letters
+from regen.errors import UserError
 from regen.models import pixel_lstm
 from regen.models.base import DataSpec
 from regen.training.adam import Adam
@@ -76,3 +78,26 @@ def test_training_comes_near_the_entropy_of_the_images():
         optimizer.step(3e-2)
     floor = math.log(4) / 4
     assert floor <= float(loss.detach()) < floor + 0.02
+
+
+@pytest.fixture
+def alphabet(tmp_path):
+    """The letters as a prepared data set."""
+    images = letters.parse(letters.GLYPHS)
+    arrays.write(tmp_path / "letters", {"train": images, "test": images}, {"shape": [1, 5, 5], "kind": "letters"})
+    return tmp_path / "letters"
+
+
+def test_an_epoch_of_several_passes_sees_every_letter_as_often(alphabet, devices):
+    batches = build(batch_size=13, passes=3).batches(alphabet, 0, devices)
+    assert batches.per_epoch == 6
+    for start in (0, 2, 4):  # each pass: every letter once
+        seen = torch.cat([batches(start + step)["x"] for step in (0, 1)]).flatten(1)
+        assert len(torch.unique(seen, dim=0)) == 26
+    assert not torch.equal(batches(0)["x"], batches(2)["x"])
+    assert torch.equal(batches(5)["x"], batches(5)["x"])
+
+
+def test_a_batch_larger_than_the_alphabet_is_refused(alphabet, devices):
+    with pytest.raises(UserError, match=r"batch_size: expected 1 \(processes\) to 26 .*got 27"):
+        build(batch_size=27).batches(alphabet, 0, devices)

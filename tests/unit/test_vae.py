@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
+import scipy.stats
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from regen.errors import UserError
 from tests.conftest import build
 
 x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -81,3 +84,61 @@ def test_a_learned_output_deviation_never_falls_below_one_grey_level():
         model.log_std.fill_(-100.0)
     density = model._log_likelihood(x, torch.logit(x.clamp(1e-6, 1 - 1e-6)))
     assert float(density.detach().max()) <= 768 * (math.log(255) - 0.5 * math.log(2 * math.pi)) + 1e-2
+
+
+def of_kinds(**changes):
+    return build("vae", latent_dim=3, kinds=3, **changes).eval()
+
+
+def test_a_prior_of_three_kinds_has_mean_0_and_covariance_i():
+    means, stds = of_kinds()._prior()
+    assert means.mean(0).numpy() == pytest.approx(np.zeros(3), abs=1e-6)
+    covariance = means.T @ means / 3 + torch.diag(stds.square())
+    assert covariance.numpy() == pytest.approx(np.eye(3), abs=1e-6)
+    apart = (means[0] - means[1]).norm() / stds[0]
+    assert float(apart) == pytest.approx(5 * math.sqrt(3), rel=1e-5)  # of a triangle in a circle of radius 5
+
+
+def test_a_prior_of_three_kinds_is_the_mixture_s_density():
+    model = of_kinds()
+    means, stds = (part.double().numpy() for part in model._prior())
+    z = np.random.default_rng(0).normal(size=(20, 3))
+    density = np.mean([scipy.stats.multivariate_normal(mean, np.diag(stds**2)).pdf(z) for mean in means], 0)
+    got = model._log_prior(torch.from_numpy(z).float()).numpy() - 1.5 * math.log(2 * math.pi)
+    assert got == pytest.approx(np.log(density), abs=1e-4)
+
+
+def test_the_rate_of_three_kinds_is_an_unbiased_estimate_of_the_divergence():
+    model = of_kinds()
+    mu, log_variance = torch.tensor([[0.3, 0.9, -0.4]]), torch.tensor([[-2.0, -3.0, -1.0]])
+    estimates = model._rate(mu.expand(20000, 3), log_variance.expand(20000, 3), torch.randn(20000, 3, generator=draws(0)))
+    axes = [
+        np.linspace(float(m) - 6 * s, float(m) + 6 * s, 81) for m, s in zip(mu[0], (0.5 * log_variance[0]).exp(), strict=True)
+    ]
+    z = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
+    cell = math.prod(axis[1] - axis[0] for axis in axes)
+    q = scipy.stats.multivariate_normal(mu[0].numpy(), np.diag(log_variance[0].exp().numpy())).pdf(z)
+    log_p = model._log_prior(torch.from_numpy(z).float()).double().numpy() - 1.5 * math.log(2 * math.pi)
+    divergence = float((q * (np.log(q + 1e-300) - log_p)).sum() * cell)
+    assert float(estimates.mean()) == pytest.approx(divergence, abs=4 * float(estimates.std()) / math.sqrt(20000))
+
+
+def test_samples_of_three_kinds_come_from_all_of_them():
+    model = of_kinds()
+    seen = {}
+    model.decode = lambda z: seen.setdefault("z", z)
+    model.sample(3000, seed=1)
+    means, stds = model._prior()
+    nearest = torch.cdist(seen["z"], means).argmin(1)
+    assert torch.bincount(nearest).tolist() == pytest.approx([1000] * 3, abs=120)
+    assert float((seen["z"] - means[nearest])[:, 0].std()) == pytest.approx(float(stds[0]), rel=0.1)
+
+
+@pytest.mark.parametrize("changes", [{"kinds": 2}, {"kinds": 3, "latent_dim": 1}])
+def test_a_prior_without_room_is_refused(changes):
+    with pytest.raises(UserError, match="kinds of 1, or of 3 or more"):
+        build("vae", **changes)
+
+
+def draws(seed):
+    return torch.Generator().manual_seed(seed)

@@ -19,7 +19,8 @@ from typing import Any
 from regen import params
 from regen.errors import UserError
 
-SHARED = ("arrays", "fetch", "folders", "mirrors", "packages", "queries", "web")  # modules that are no kind
+# Modules that are no kind.
+SHARED = ("arrays", "fetch", "folders", "mirrors", "packages", "queries", "sections", "tiles", "tissue", "web")
 
 
 def kinds() -> list[str]:

@@ -86,7 +86,8 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[s
     """Write arrays as `<stem>.npy` and `statistics.json`: all of them or nothing.
 
     statistics.json holds the description, the SHA-256 of each file and, for each split, the number of examples and
-    min, max, mean and standard deviation over all its values, in the units of the array (0 to 255 for images).
+    min, max, mean and standard deviation over all its values, in the units of the array (0 to 255 for images). A description
+    has `splits` of its own where what is written is an index and not the values.
     """
     splits = {}
     with folders.replacing(folder) as part:
@@ -102,6 +103,7 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[s
                     "std": moments.std,
                 }
         digests = {path.name: _sha256(path) for path in sorted(part.glob("*.npy"))}
+        splits |= description.get("splits", {})
         folders.write_json(part / STATISTICS, {**description, "splits": splits, "sha256": digests})
 
 

@@ -1,0 +1,204 @@
+"""HDF5 files of sections: a group for each brain, in it a 2-D uint8 image for each section, of any size.
+
+Read in blocks, never an image whole: a file may be far larger than the memory. Contiguous, chunked or compressed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from regen import paths
+from regen.data.arrays import Moments
+from regen.errors import UserError
+
+BLOCK = 1 << 22  # pixels read at a time
+CELL = 64  # pixels a side of the squares whose structure is measured
+VERIFIED = paths.WORK / "verified"  # what has been hashed and not been touched since
+
+
+@dataclass(frozen=True)
+class Section:
+    """One image of a file."""
+
+    brain: str
+    key: str
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """Its path in the file."""
+        return f"{self.brain}/{self.key}"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a file of sections for reading.
+
+    Raises:
+        UserError: there is no such file, it is no HDF5 file, or it is cut short.
+    """
+    try:
+        file = h5py.File(path, "r", locking=False, rdcc_nbytes=1 << 20)
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
+    except OSError as error:
+        if "truncated" in str(error):
+            raise UserError(f"{path}: cut short: an HDF5 file, but its end is missing; copy it again") from None
+        if "signature" in str(error):
+            raise UserError(f"{path}: not an HDF5 file; expected groups of 2-D uint8 images, one group a brain") from None
+        raise UserError(f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())})") from None
+    with file:
+        yield file
+
+
+def survey(file: h5py.File) -> list[Section]:
+    """Return all sections, by brain and key, from the headers alone.
+
+    Raises:
+        UserError: there are no groups, or something else than 2-D uint8 images with pixels in them: one line each.
+    """
+    path, found, problems = file.filename, list[Section](), list[str]()
+    groups = {name: item for name, item in sorted(file.items()) if isinstance(item, h5py.Group)}
+    if not groups:
+        raise UserError(f"{path}: no groups; expected one group a brain with its images in it")
+    for brain, group in groups.items():
+        if not len(group):
+            problems.append(f"{path}: {brain}: no images in this brain")
+        for key, item in sorted(group.items()):
+            problem = _problem(item)
+            if problem:
+                problems.append(f"{path}: {brain}/{key}: expected a 2-D uint8 image, got {problem}")
+            else:
+                found.append(Section(brain, key, *map(int, item.shape)))
+    if problems:
+        raise UserError("\n".join(problems[:20] + [f"{path}: ... and {len(problems) - 20} more"] * (len(problems) > 20)))
+    return found
+
+
+def _problem(item: Any) -> str:
+    if not isinstance(item, h5py.Dataset):
+        return "a group"
+    if item.shape is None or 0 in item.shape:
+        return f"an empty one of shape {item.shape}"
+    if item.ndim != 2:
+        return f"{item.ndim} dimensions, shape {item.shape}"
+    if item.dtype != np.uint8:
+        nan = item.dtype.kind == "f" and bool(np.isnan(item[: max(1, BLOCK // item.shape[1])]).any())
+        return f"{item.dtype} values" + (", NaN among them" if nan else "")
+    return ""
+
+
+def blocks(image: h5py.Dataset) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Read an image as blocks (top, left, pixels), each of at most about `BLOCK` pixels, whole cells and whole chunks.
+
+    Raises:
+        UserError: pixels are missing or damaged.
+    """
+    height, width = image.shape
+    row, column = (-(-side // CELL) * CELL for side in (image.chunks or (1, 1)))
+    column = max(column, min(-(-width // CELL) * CELL, BLOCK // row // CELL * CELL))
+    row = max(row, BLOCK // column // CELL * CELL)
+    inner = max(CELL, BLOCK // column // CELL * CELL)  # a chunk may be larger than a block: read once, worked off in parts
+    for top in range(0, height, row):
+        for left in range(0, width, column):
+            try:
+                x = image[top : top + row, left : left + column]
+            except OSError as error:
+                where = f"{image.file.filename}: {image.name[1:]}"
+                raise UserError(f"{where}: damaged or cut short ({' '.join(str(error).split())}); copy the file again") from None
+            for start in range(0, len(x), inner):
+                yield top + start, left, x[start : start + inner]
+
+
+def measure(image: h5py.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return, in one pass, how often each grey level occurs, int64 (256,), and the structure of each cell.
+
+    Structure is the standard deviation of the pixels of a `CELL` x `CELL` square, rounded, uint8 (rows, columns): 0 where
+    there is nothing but glass.
+    """
+    levels = np.zeros(256, np.int64)
+    structure = np.zeros(tuple(-(-side // CELL) for side in image.shape), np.uint8)
+    for top, left, x in blocks(image):
+        levels += np.bincount(x.ravel(), minlength=256)
+        y, x0 = np.arange(0, x.shape[0], CELL), np.arange(0, x.shape[1], CELL)
+        n = np.outer(np.diff([*y, x.shape[0]]), np.diff([*x0, x.shape[1]]))
+        wide = x.astype(np.int32)
+        sums = np.add.reduceat(np.add.reduceat(wide, y, 0, dtype=np.int64), x0, 1)
+        squares = np.add.reduceat(np.add.reduceat(wide * wide, y, 0, dtype=np.int64), x0, 1)
+        deviation = np.sqrt(np.maximum(squares * n - sums**2, 0)) / n
+        structure[top // CELL : top // CELL + len(y), left // CELL : left // CELL + len(x0)] = np.rint(deviation)
+    return levels, structure
+
+
+def moments(levels: np.ndarray) -> Moments:
+    """Return the exact moments of pixels from how often each grey level occurs."""
+    counts = [int(n) for n in levels]
+    n, present = sum(counts), np.flatnonzero(levels)
+    sum_ = sum(level * count for level, count in enumerate(counts))
+    squares = sum(level**2 * count for level, count in enumerate(counts))
+    return Moments(n, int(present[0]), int(present[-1]), Fraction(sum_, n), squares - Fraction(sum_**2, n))
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """Return size and SHA-256 of a file; a file that was hashed before and not touched since is not read again.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
+    if path.is_dir():
+        raise UserError(f"{path}: a folder; expected an HDF5 file of sections")
+    identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ino]
+    note = VERIFIED / f"{hashlib.sha256(identity[0].encode()).hexdigest()[:16]}.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known["identity"] == identity:
+            return {"bytes": state.st_size, "sha256": known["sha256"]}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    note.parent.mkdir(parents=True, exist_ok=True)
+    partial = note.with_suffix(".partial")
+    partial.write_text(json.dumps({"identity": identity, "sha256": sha256}), encoding="utf-8")
+    partial.replace(note)
+    return {"bytes": state.st_size, "sha256": sha256}
+
+
+def located(path: str) -> Path:
+    """Return the place of a path in params.yaml or statistics.json: relative ones start at the repository's root."""
+    given = Path(path).expanduser()
+    return given if given.is_absolute() or given.exists() else paths.root() / given
+
+
+def unchanged(source: dict[str, Any], dataset: str) -> Path:
+    """Return the file that a data set was prepared from, `source` = its {path, bytes, sha256}, if it is still the same.
+
+    Raises:
+        UserError: it is gone or has changed.
+    """
+    path = located(source["path"])
+    remedy = f"prepare it anew with `dvc repro --force download@{dataset}`"
+    if not path.exists():
+        raise UserError(f"{path}: no such file: data set {dataset} was prepared from it; bring it back, or {remedy}")
+    if path.stat().st_size != source["bytes"]:
+        raise UserError(
+            f"{path}: has changed since it was prepared ({path.stat().st_size} bytes, were {source['bytes']}); {remedy}"
+        )
+    if digest(path)["sha256"] != source["sha256"]:
+        raise UserError(f"{path}: has changed since it was prepared (other content, SHA-256 differs); {remedy}")
+    return path
