@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regen.evaluation.measures.measure import Measure
 
-PERFECT = "1: every answer right"
+PERFECT = "1: every answer right; of drawings, what the judge reads in real, unseen handwriting of the true answers"
 REAL = "the same figure of real handwriting, unseen digits that show the true answers"
 
 MEASURES = {
@@ -12,7 +12,7 @@ MEASURES = {
         "Exact answers",
         "share",
         "higher",
-        "Share of unseen queries whose whole answer is right; of a drawn answer, as it is read by the judge.",
+        "Share of unseen queries whose whole answer is right, sign and all; a drawn answer counts as the judge reads it.",
         PERFECT,
     ),
     "exact_accuracy_constant": Measure(
@@ -84,13 +84,6 @@ MEASURES = {
         "share",
         "higher",
         "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones.",
-        REAL,
-    ),
-    "answers_read": Measure(
-        "Answers read as they should ({features})",
-        "share",
-        "higher",
-        "Share of drawn answers whose digits the judge reads right, with signs and spaces in their places.",
         REAL,
     ),
     "diversity": Measure(
