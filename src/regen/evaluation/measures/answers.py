@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regen.evaluation.measures.measure import Measure
 
-PERFECT = "1: every answer right"
+PERFECT = "1: every answer right; of drawings, what the judge reads in real, unseen handwriting of the true answers"
 REAL = "the same figure of real handwriting, unseen digits that show the true answers"
 
 MEASURES = {
@@ -12,7 +12,7 @@ MEASURES = {
         "Exact answers",
         "share",
         "higher",
-        "Share of unseen queries whose whole answer is right; of a drawn answer, as it is read by the judge.",
+        "Share of unseen queries whose whole answer is right, sign and all; a drawn answer counts as the judge reads it.",
         PERFECT,
     ),
     "exact_accuracy_constant": Measure(
@@ -20,7 +20,7 @@ MEASURES = {
         "share",
         "none",
         "The floor: the same figure for the most frequent answer of the training queries, whatever the query.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "character_accuracy": Measure(
         "Characters right",
@@ -34,7 +34,7 @@ MEASURES = {
         "share",
         "none",
         "The floor: the same figure for the most frequent character at each place.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "answer_nats": Measure(
         "Cross-entropy",
@@ -70,27 +70,20 @@ MEASURES = {
         "mean squared pixel difference",
         "none",
         "The same for the mean of all training answers, whatever the query.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "squared_error_black": Measure(
         "Squared error of black",
         "mean squared pixel difference",
         "none",
         "The same for no ink at all.",
-        "",
+        "none: a floor, for a model to leave behind",
     ),
     "digits_read": Measure(
         "Digits read as they should ({features})",
         "share",
         "higher",
         "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones.",
-        REAL,
-    ),
-    "answers_read": Measure(
-        "Answers read as they should ({features})",
-        "share",
-        "higher",
-        "Share of drawn answers whose digits the judge reads right, with signs and spaces in their places.",
         REAL,
     ),
     "diversity": Measure(
