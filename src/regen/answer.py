@@ -99,7 +99,7 @@ def picture(given: Answer, out: Path) -> None:
     strips = [answer_plots.side_by_side(part[None])[0] for part in parts]  # (1, H, n W) each
     gap = torch.full((1, strips[0].shape[1], 10), 246 / 255)
     strip = torch.cat(strips if len(strips) == 1 else [strips[0], gap, strips[1]], 2)
-    collage.save(collage.grid(strip[None], 1, [f"{given.query} → {given.text}".rstrip(" →")], enlarge=4), out)
+    collage.save(collage.grid(strip[None], 1, [f"{given.query} = {given.text}".rstrip(" =")], enlarge=4), out)
 
 
 def main() -> None:

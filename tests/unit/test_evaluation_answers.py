@@ -199,8 +199,8 @@ def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(p
     assert error["value"] < measures["squared_error_mean"]["value"] < measures["squared_error_black"]["value"]
     assert measures["diversity"]["value"] == 0.0
     assert measures["diversity"]["limit"] > 0
-    assert measures["exact_accuracy"]["value"] == measures["answers_read"]["value"]
-    assert measures["answers_read"]["limit"] <= measures["digits_read"]["limit"]
+    for name in ("character_accuracy", "exact_accuracy", "digits_read"):
+        assert 0 <= measures[name]["limit"] <= 1  # of this judge, on real handwriting
     assert (tmp_path / "answers.png").exists()
 
 

@@ -85,7 +85,7 @@ def test_the_logits_are_those_of_the_formulas():
     model = build("seq2seq", bidirectional=True).eval()
     x = torch.randint(13, (4, 5), generator=torch.Generator().manual_seed(0))
     w = numbers(model)
-    embedded = w["read.weight"][x.numpy()].transpose(1, 0, 2)
+    embedded = w["embed.weight"][x.numpy()].transpose(1, 0, 2)
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     right = lstm(embedded, *(w[f"encoder.{name}"] for name in names))
     left = lstm(embedded[::-1], *(w[f"encoder.{name}_reverse"] for name in names))[::-1]

@@ -216,6 +216,7 @@ class Tiles:
         return self.read(section[share], top[share], left[share])
 
     def __getitem__(self, i: int) -> np.ndarray:
+        """Return the i-th tile of the stream, uint8 (T, T)."""
         k, place = divmod(i, self.batch_size)
         if self._last[0] != k:
             self._last = k, self.batch(k)
@@ -223,6 +224,7 @@ class Tiles:
         return tile
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield batch after batch, without end."""
         k = 0
         while True:
             yield self.batch(k)

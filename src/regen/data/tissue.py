@@ -80,7 +80,7 @@ def section(brain: str, number: int, scale: float, seed: int) -> np.ndarray:
     light = look.light * rng.uniform(0.97, 1.02) * (1 + 0.05 * _noise(height, width, 2.0, rng))  # uneven illumination
     grey = light * 10**-density * _scratches(width, rng)[None, :]
     grey += rng.normal(0.0, rng.uniform(1.5, 3.0), (height, width)).astype(np.float32)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
 
 
 def _anatomy(height: int, width: int, magnification: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +142,9 @@ def _gaps(height: int, width: int, magnification: float, rng: np.random.Generato
 def _neuropil(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the ground between cells, about 1: denser in the band of cells, paler in white matter, cloudy."""
     profile = np.interp(depth, [0, 8, 60, 90, 150, 190, 430, 520], [1.3, 0.8, 0.8, 1.35, 1.35, 1.05, 1.0, 0.6])
-    return (profile * (1 + 0.22 * _noise(*depth.shape, 7, rng) + 0.10 * _noise(*depth.shape, 30, rng))).astype(np.float32)
+    height, width = depth.shape
+    clouds = 0.22 * _noise(height, width, 7, rng) + 0.10 * _noise(height, width, 30, rng)
+    return np.asarray(profile * (1 + clouds), np.float32)
 
 
 def _cells(
@@ -181,9 +183,8 @@ def _drawn(
     half = np.ceil(radius * long + 1.5).astype(int)
     for size in np.unique(half):
         step = np.arange(-size, size + 1)
-        for chosen in np.array_split(
-            np.flatnonzero(half == size), 1 + int((half == size).sum()) * len(step) ** 2 // CELLS_AT_ONCE
-        ):
+        members = np.flatnonzero(half == size)
+        for chosen in np.array_split(members, 1 + len(members) * len(step) ** 2 // CELLS_AT_ONCE):
             row, column = y[chosen].astype(int), x[chosen].astype(int)
             dy = (row - y[chosen] + 0.5).astype(np.float32)[:, None, None] + step[:, None].astype(np.float32)
             dx = (column - x[chosen] + 0.5).astype(np.float32)[:, None, None] + step.astype(np.float32)

@@ -27,7 +27,7 @@ def strips(images: Tensor, model: Any, queries: Tensor, read: Tensor, answers: T
         gap = torch.full((n, 1, tiles.shape[2], 10), 246 / 255)
         tiles = torch.cat([side_by_side(before[:n]), gap, tiles], 3)
     asked, got, true = (model.texts(codes[:n]) for codes in (queries, read, answers))
-    captions = [f"{q} → {a}" + ("" if a == y else f"  (no: {y})") for q, a, y in zip(asked, got, true, strict=True)]
+    captions = [f"{q} = {a}" + ("" if a == y else f"  (no: {y})") for q, a, y in zip(asked, got, true, strict=True)]
     return collage.grid(tiles, 5, captions, enlarge=2)
 
 
@@ -39,7 +39,7 @@ def side_by_side(glyphs: Tensor) -> Tensor:
 
 def failures(rows: Sequence[tuple[str, int, int]], out: Path) -> None:
     """Draw the share of wrong answers of each kind of query, with its standard error."""
-    shares = {f"{kind} ({count:,})": 100 * wrong / count for kind, count, wrong in rows}
+    shares = {f"{kind} ({count:,})": round(100 * wrong / count, 1) for kind, count, wrong in rows}
     errors = {
         f"{kind} ({count:,})": 100 * math.sqrt(wrong / count * (1 - wrong / count) / count)
         for kind, count, wrong in rows

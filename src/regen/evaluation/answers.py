@@ -65,6 +65,7 @@ def evaluate(subject: Subject) -> Measured:
     if subject.model.config.target == "text":
         logits = subject.model.answer_logits(test.given.to(device)).float().cpu()
         read, measures = logits.argmax(2), named_measures(logits, test.answers)
+        measures |= exact_measures(read, test.answers)
         if subject.model.config.source == "image":
             strips = test.given[:SHOWN]
             subject.picture("answers", answer_plots.strips(strips, subject.model, test.queries, read, test.answers))
@@ -74,7 +75,7 @@ def evaluate(subject: Subject) -> Measured:
         shown = drawings[:SHOWN]
         queries = test.given if subject.model.config.source == "image" else None
         subject.picture("answers", answer_plots.strips(shown, subject.model, test.queries, read, test.answers, queries))
-    measures |= exact_measures(read, test.answers) | floors(subject, test.answers)
+    measures |= floors(subject, test.answers)
     measures |= failures.evaluate(subject, test.queries, read, test.answers)
     return measures
 
@@ -85,12 +86,15 @@ def named_measures(logits: Tensor, answers: Tensor) -> Measured:
     return {"answer_nats": mean(nats.mean(1), limit=0.0)}
 
 
-def exact_measures(read: Tensor, answers: Tensor) -> Measured:
-    """Return both accuracies of codes (N, U): per character, padding included, and of whole answers."""
-    right = read == answers
+def exact_measures(read: Tensor, answers: Tensor, best: Tensor | None = None) -> Measured:
+    """Return both accuracies of codes (N, U): per character, padding included, and of whole answers.
+
+    The limit is 1, or what `best` reaches: the codes read in real handwriting of the true answers.
+    """
+    right, limit = read == answers, (answers if best is None else best) == answers
     return {
-        "character_accuracy": mean(right.double().mean(1), limit=1.0),
-        "exact_accuracy": mean(right.all(1).double(), limit=1.0),
+        "character_accuracy": mean(right.double().mean(1), limit=limit.double().mean(1)),
+        "exact_accuracy": mean(right.all(1).double(), limit=limit.all(1).double()),
     }
 
 
@@ -122,7 +126,7 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     read, read_real = read_codes(subject.judge, labels, drawings), read_codes(subject.judge, labels, real)
     digit = answers < 10
     measures["digits_read"] = mean((read == answers)[digit].double(), limit=(read_real == answers)[digit].double())
-    measures["answers_read"] = mean((read == answers).all(1).double(), limit=(read_real == answers).all(1).double())
+    measures |= exact_measures(read, answers, read_real)
     # diversity: two drawings of one digit, in answers to different queries
     own, others = drawings[digit], test.handwriting.draw(answers, generator(seed, "other answers"))[digit]
     measures["diversity"] = mean(diversity(own, answers[digit]), limit=diversity(real[digit], answers[digit]))

@@ -38,7 +38,7 @@ class Config(TrainedConfig):
     decoder_layers: PositiveInt = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
     bidirectional: bool = False  # encoder that also reads from right to left
-    embedding: PositiveInt = 64  # numbers a character, read from text or from a glyph
+    embedding: PositiveInt = 64  # numbers a character; a glyph's are the mean over the characters that it may be
     dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
     train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
     steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
@@ -71,10 +71,9 @@ class Model(TrainedModel):
         self.query_length, self.answer_length, *self.glyph = data.shape
         symbols, hidden = len(data.labels), config.hidden
         shape = (1, *self.glyph)
-        if config.source == "text":
-            self.read: nn.Module = nn.Embedding(symbols, config.embedding)
-        else:
-            self.read = reader(shape, config.read_channels, config.embedding)
+        self.embed = nn.Embedding(symbols, config.embedding)
+        if config.source == "image":
+            self.read = reader(shape, config.read_channels, symbols)
         self.encoder = nn.LSTM(config.embedding, hidden, config.encoder_layers, bidirectional=config.bidirectional,
                                dropout=config.dropout if config.encoder_layers > 1 else 0)  # fmt: skip
         context = hidden * (1 + config.bidirectional)
@@ -86,8 +85,6 @@ class Model(TrainedModel):
                 self.posterior = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * config.latent_dim))
         if config.target == "text" or config.naming:
             self.name = nn.Linear(hidden, symbols)
-        if config.source == "image" and config.naming:
-            self.name_read = nn.Linear(config.embedding, symbols)
 
     def batches(self, folder: Path, seed: int, devices: Processes) -> QueryBatches:
         """Return the batches of a training on the prepared queries in `folder`."""
@@ -99,12 +96,11 @@ class Model(TrainedModel):
         Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
         each glyph is read once, however often the batch uses it. Where answers are images, `drawings` (N, U, H, W) shows them.
         """
-        read = None
         if self.config.source == "image":
-            read = self.read(batch["glyphs"][:, None])  # (M, embedding)
-            embedded = F.embedding(batch["x"].T, read)
+            read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols)
+            embedded = F.embedding(batch["x"].T, self._soft(read))
         else:
-            embedded = self.read(batch["x"].T)
+            embedded = self.embed(batch["x"].T)
         h = self._decode(F.dropout(embedded, self.config.dropout, self.training))  # (U, N, hidden)
         answers = batch["answers"].T  # (U, N)
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
@@ -116,10 +112,10 @@ class Model(TrainedModel):
             right = logits.argmax(2) == answers
             figures |= {"accuracy": right.float().mean(), "exact": right.all(0).float().mean()}
             loss = loss + (named if self.config.target == "text" else self.config.naming * named)
-        if read is not None and self.config.naming:
-            logits = self.name_read(read).float()
-            loss = loss + self.config.naming * F.cross_entropy(logits, batch["glyph_codes"])
-            figures["read_accuracy"] = (logits.argmax(1) == batch["glyph_codes"]).float().mean()
+        if self.config.source == "image":
+            figures["read_accuracy"] = (read.argmax(1) == batch["glyph_codes"]).float().mean()
+            if self.config.naming:
+                loss = loss + self.config.naming * F.cross_entropy(read, batch["glyph_codes"])
         return loss, {"loss": loss.detach(), **figures}
 
     @torch.no_grad()
@@ -145,8 +141,14 @@ class Model(TrainedModel):
     def _embed(self, x: Tensor) -> Tensor:
         """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
         x = x.transpose(0, 1)
-        embedded: Tensor = self.read(x if x.ndim == 2 else x.reshape(-1, 1, *x.shape[2:]))
-        return embedded.view(*x.shape[:2], -1)
+        if x.ndim == 2:
+            embedded: Tensor = self.embed(x)
+            return embedded
+        return self._soft(self.read(x.reshape(-1, 1, *x.shape[2:]))).view(*x.shape[:2], -1)
+
+    def _soft(self, logits: Tensor) -> Tensor:
+        """Return E[embedding of a character] (M, embedding) under what was read, logits (M, symbols)."""
+        return logits.softmax(1).to(self.embed.weight.dtype) @ self.embed.weight
 
     def _decode(self, embedded: Tensor) -> Tensor:
         """(U, N, hidden) for embedded queries (T, N, embedding)."""
@@ -171,15 +173,15 @@ class Model(TrainedModel):
         return distortion + rate, {"squared_error": squared.detach().mean(), "rate": rate.detach()}
 
 
-def reader(shape: tuple[int, ...], channels: list[int], features: int) -> nn.Sequential:
-    """Return a network from glyphs (N, 1, H, W) to (N, features): convolutions of stride 2 (5x5, then 3x3), a linear layer."""
+def reader(shape: tuple[int, ...], channels: list[int], symbols: int) -> nn.Sequential:
+    """Return a network from glyphs (N, 1, H, W) to (N, symbols): convolutions of stride 2 (5x5, then 3x3), a linear layer."""
     stack: list[nn.Module] = []
     previous, height, width = shape
     for place, count in enumerate(channels):
         size = 3 if place else 5
         stack += [nn.Conv2d(previous, count, size, 2, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
         previous, height, width = count, -(-height // 2), -(-width // 2)
-    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, features))
+    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, symbols))
 
 
 class Handwriting:
