@@ -110,7 +110,7 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
     Raises:
         UserError: a wrong test or validation brain, a section smaller than a tile, or anything wrong with the file.
     """
-    source = {"path": config.path or str(raw / FILE), **read_source(raw)}
+    source = {"path": config.path if config.source == "file" else str(raw / FILE), **read_source(raw)}
     path = sections.unchanged(source, raw.name)
     arrays: dict[str, np.ndarray] = {}
     levels: dict[str, np.ndarray] = {}

@@ -163,8 +163,9 @@ def digest(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
     if path.is_dir():
         raise UserError(f"{path}: a folder; expected an HDF5 file of sections")
-    identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ino]
-    note = VERIFIED / f"{hashlib.sha256(identity[0].encode()).hexdigest()[:16]}.json"
+    place = str(path.resolve())
+    identity = [place, state.st_size, state.st_mtime_ns, state.st_ino]
+    note = VERIFIED / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
         if known["identity"] == identity:

@@ -25,7 +25,7 @@ from regen.seeding import numpy_generator
 
 IMAGES = {"B01": 276, "B02": 377, "B05": 242, "B07": 245, "B20": 208}  # a brain, as in the reference's file
 SIDES = (484, 5840)  # pixels: the least and the largest of the reference's widths and heights
-MEDIAN_SIDE, SPREAD = 1030.0, 0.48  # of the log-normal law of the sides
+MEDIAN_SIDES, SPREAD = np.array([1030.0, 1085.0]), 0.48  # of the log-normal law of heights and widths
 PLANES = {0.0: 0.5, 1.5: 0.3, 3.0: 0.35}  # blur of a focal plane, in units of length, and its share of the cells
 CELLS_AT_ONCE = 1 << 22  # values, to bound the memory of the drawing
 
@@ -57,7 +57,7 @@ def sides(brain: str, number: int, scale: float, seed: int) -> tuple[int, int]:
     """Return height and width of one section: right-skewed and correlated, the reference's times `scale`."""
     rng = numpy_generator(seed, "sides", brain, number)
     common, own = rng.normal(), rng.normal(size=2)
-    full = MEDIAN_SIDE * np.exp(SPREAD * (np.sqrt(0.6) * common + np.sqrt(0.4) * own))
+    full = MEDIAN_SIDES * np.exp(SPREAD * (np.sqrt(0.6) * common + np.sqrt(0.4) * own))
     height, width = np.maximum(64, np.round(np.clip(full, *SIDES) * scale)).astype(int)
     return int(height), int(width)
 
@@ -176,7 +176,8 @@ def _cells(
 
 
 def _drawn(
-    height: int, width: int, y: np.ndarray, x: np.ndarray, radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray
+    height: int, width: int, y: np.ndarray, x: np.ndarray,
+    radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Add up soft ellipses: cells of like size at a time, each a small square of pixels."""
     total = np.zeros(height * width)

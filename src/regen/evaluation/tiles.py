@@ -55,8 +55,8 @@ def evaluate(given: Subject) -> Measured:
     measures |= plane(subject)
     if subject.model.config.beta:
         measures |= aggregate.aggregate_measures(mu, sigma)
-        plots.curves(aggregate.variances(mu, sigma), subject.folder / "aggregate_variances.png", "latent, by variance of its mean",
-                     "variance", limits={"prior": 1.0})  # fmt: skip
+        lines = aggregate.variances(mu, sigma)
+        plots.curves(lines, subject.folder / "aggregate_variances.png", "latent, by variance of its mean", "variance")
         noise = torch.randn(mu.shape, generator=generator(subject.seed, "aggregate"))
         plots.curves(aggregate.norms(mu, sigma, noise), subject.folder / "aggregate_norms.png", "length of z", "density")
     return measures | sampler(subject)
@@ -115,15 +115,16 @@ def interpolations(subject: TilesSubject) -> None:
     rng = numpy_generator(subject.seed, "interpolations")
     one, other = (rng.integers(len(source.sizes), size=8) for _ in range(2))
     other = np.where(one == other, (other + 1) % len(source.sizes), other)
-    for name, (first, last) in {"interpolation_section": (one, one), "interpolation_sections": (one, other)}.items():
+    for name, sections_of in {"interpolation_section": (one, one), "interpolation_sections": (one, other)}.items():
         ends = []
-        for section in (first, last):
+        for section in sections_of:
             room = np.maximum(source.sizes[section] - source.tile, 0)
             top, left = rng.integers(room + 1).T
             ends.append(torch.from_numpy(source.read(section, top, left))[:, None])
         z = [subject.apply(subject.model.encode, tiles) for tiles in ends]
         between = subject.apply(subject.model.decode, latents.interpolations(z[0], z[1], STEPS).flatten(0, 1))
-        shown = torch.cat([as_floats(ends[0])[:, None], between.unflatten(0, (-1, STEPS)), as_floats(ends[1])[:, None]], 1)
+        first, last = (as_floats(tiles)[:, None] for tiles in ends)
+        shown = torch.cat([first, between.view(-1, STEPS, *between.shape[1:]), last], 1)
         headers = ["tile", *(f"{k / (STEPS - 1):.2f}" for k in range(STEPS)), "tile"]
         subject.picture(name, collage.rows({f"{number}": row for number, row in enumerate(shown, 1)}, headers))
 
