@@ -40,7 +40,7 @@ MEASURES = {
     ),
     "numbers_held": Measure(
         "Numbers held",
-        "",
+        "numbers",
         "lower",
         "Parameters of the network, or counts and references of the tree of prefixes.",
         "entries of the dense tables p(x_i | x_1..x_i-1), i = 1..25",
