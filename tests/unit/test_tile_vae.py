@@ -1,4 +1,4 @@
-"""The tile VAE: the reference's network, its loss against torch.distributions, and a training that stops by a validation brain."""
+"""The tile VAE: the reference's network, its loss against torch.distributions, and training stopped by a validation brain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ REFERENCE = {
     "dataset": "toy", "family": "tile_vae", "latent_dim": 128, "channels": [16, 16, 32, 32], "beta": 3.0, "epochs": 1,
     "batch_size": 256, "learning_rate": 1e-4, "weight_decay": 1e-6,
 }  # fmt: skip
-SMALL = {**REFERENCE, "latent_dim": 3, "channels": [2, 4], "epochs": 3, "batch_size": 8, "tiles_per_epoch": 40, "learning_rate": 1e-3}
+SMALL = {
+    **REFERENCE,
+    "latent_dim": 3,
+    "channels": [2, 4],
+    "epochs": 3,
+    "batch_size": 8,
+    "tiles_per_epoch": 40,
+    "learning_rate": 1e-3,
+}
 
 
 def build(**changes: Any) -> Model:
