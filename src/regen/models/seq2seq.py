@@ -94,7 +94,8 @@ class Model(TrainedModel):
         """Return the loss of queries `x` (N, T) and `answers` (N, U), codes.
 
         Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
-        each glyph is read once, however often the batch uses it. Where answers are images, `drawings` (N, U, H, W) shows them.
+        each glyph is read once, however often it is used. Where answers are images, `drawings` (N, H, W) show one character
+        of each, at the place `drawn` (N,): all places in turn cost U times as much a step, for steps that teach hardly more.
         """
         if self.config.source == "image":
             read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols)
@@ -105,7 +106,7 @@ class Model(TrainedModel):
         answers = batch["answers"].T  # (U, N)
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
         if self.config.target == "image":
-            loss, figures = self._drawing_loss(h, batch["drawings"].transpose(0, 1).flatten(0, 1)[:, None])
+            loss, figures = self._drawing_loss(h[batch["drawn"], torch.arange(h.shape[1])], batch["drawings"][:, None])
         if hasattr(self, "name"):
             logits = self.name(h).float()
             named = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
@@ -159,8 +160,7 @@ class Model(TrainedModel):
         return F.dropout(h, self.config.dropout, self.training)
 
     def _drawing_loss(self, h: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the glyphs y (U N, 1, H, W) drawn from h (U, N, hidden), per glyph."""
-        h = h.flatten(0, 1)
+        """Loss of the glyphs y (N, 1, H, W) drawn from h (N, hidden), per glyph."""
         if not self.config.latent_dim:
             squared = (self.draw(h).float().sigmoid() - y).square()
             return squared.sum((1, 2, 3)).mean(), {"squared_error": squared.detach().mean()}
@@ -271,7 +271,9 @@ class QueryBatches:
         if self.handwriting and self.config.source == "image":
             batch |= self._written(queries, draws)
         if self.handwriting and self.config.target == "image":
-            batch["drawings"] = self.handwriting.draw(answers, draws)
+            drawn = torch.randint(answers.shape[1], (len(answers),), generator=draws)
+            shown = answers[torch.arange(len(answers)), drawn]
+            batch |= {"drawn": drawn, "drawings": self.handwriting.draw(shown, draws)}
         return {name: value.to(self.devices.device) for name, value in batch.items()}
 
     def _written(self, queries: Tensor, draws: torch.Generator) -> dict[str, Tensor]:
