@@ -219,7 +219,7 @@ def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(p
 
 
 @pytest.mark.parametrize(
-    "task", [{"source": "image"}, {"source": "image", "target": "image"}, {"target": "image", "latent_dim": 2}]
+    "task", [{"source": "image"}, {"source": "image", "target": "image"}, {"target": "image", "latent_dim": 2, "naming": 1.0}]
 )
 def test_an_untrained_model_of_every_task_is_measured_alike_twice(prepared, tmp_path, task):
     model = build("seq2seq", **SMALL, **task).eval()

@@ -25,7 +25,7 @@ TASKS = [
     {"source": "image", "target": "text", "naming": 0.5},
     {"source": "text", "target": "image"},
     {"source": "image", "target": "image", "naming": 0.5},
-    {"source": "text", "target": "image", "latent_dim": 3},
+    {"source": "text", "target": "image", "latent_dim": 3, "naming": 0.5},
     {"source": "text", "target": "text", "encoder_layers": 2, "decoder_layers": 3, "bidirectional": True},
 ]
 
@@ -116,7 +116,7 @@ def test_a_drawing_s_loss_is_the_squared_error_of_a_glyph():
 
 
 def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
-    model = build("seq2seq", target="image", latent_dim=3, output_std=0.5, **SMALL).eval()
+    model = build("seq2seq", target="image", latent_dim=3, naming=1.0, output_std=0.5, **SMALL).eval()
     h, y = torch.randn(12, 8), torch.rand(12, 1, 28, 28)
     with torch.no_grad():
         mu, log_variance = model.posterior(torch.cat([model.style(y), h], 1)).chunk(2, 1)
@@ -150,7 +150,7 @@ def test_an_answer_does_not_hang_on_the_other_queries_of_a_batch():
 def test_drawings_lie_in_the_unit_range_and_only_a_latent_varies_them():
     x = torch.tensor([[1, 10, 2, 12, 12]])
     for latent_dim in (0, 3):
-        model = build("seq2seq", target="image", latent_dim=latent_dim, **SMALL).eval()
+        model = build("seq2seq", target="image", latent_dim=latent_dim, naming=1.0, **SMALL).eval()
         one, again, other = (model.drawings(x, seed) for seed in (1, 1, 2))
         assert one.shape == (1, 3, 28, 28)
         assert bool((one >= 0).all() and (one <= 1).all())
@@ -254,6 +254,7 @@ def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepa
         ({"source": "speech"}, "source: expected 'text' or 'image', got 'speech'"),
         ({"dropout": 1.0}, "dropout: expected less than 1, got 1.0"),
         ({"draw_channels": [4, 4, 4]}, "draw_channels: "),
+        ({"latent_dim": 2}, "latent_dim: expected 0 where naming is 0: a character is named before it is drawn, got 2"),
     ],
 )
 def test_a_wrong_param_is_refused_by_name(changes, message):

@@ -83,8 +83,8 @@ MEASURES = {
         "Digits read as they should ({features})",
         "share",
         "higher",
-        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones, with each drawing's "
-        "contrast stretched to the full range.",
+        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones, with the levels of "
+        "each stretched: the brightest tenth of its pixels white, what is below three tenths of that black.",
         REAL,
     ),
     "digits_read_unstretched": Measure(
