@@ -1,4 +1,4 @@
-"""Closed forms against scikit-learn, in one process, from the same start: `closed_form.py mixture N D K` or `pca N D d`.
+"""Closed forms against scikit-learn, in one process, from the same start: `closed_form.py mixture N D K iterations` or `pca N D d`.
 
 Prints seconds of both sides, and what shows that both did the same work: the log-likelihoods that they reached.
 """
@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from setting import THREADS
 
-ITERATIONS = 100  # of EM
-REPEATS = 3  # the faster of so many runs counts, for either side
+REPEATS = 2  # the faster of so many runs counts, for either side
 
 
-def mixture(N: int, D: int, K: int) -> dict[str, float]:
-    """EM of a Gaussian mixture with full covariances: 100 iterations, no tolerance."""
+def mixture(N: int, D: int, K: int, iterations: int) -> dict[str, float]:
+    """EM of a Gaussian mixture with full covariances: so many iterations, no tolerance."""
     from sklearn.mixture import GaussianMixture as Theirs
 
     from regen.models import GaussianMixture as Ours
@@ -29,7 +28,7 @@ def mixture(N: int, D: int, K: int) -> dict[str, float]:
     draw = np.random.default_rng(0)
     centres = 3 * draw.normal(size=(K, D)) / np.sqrt(D)
     X = centres[draw.integers(K, size=N)] + draw.normal(size=(N, D))
-    start: dict[str, Any] = {"weights_init": np.full(K, 1 / K), "means_init": X[:K], "max_iter": ITERATIONS, "tol": 0}
+    start: dict[str, Any] = {"weights_init": np.full(K, 1 / K), "means_init": X[:K], "max_iter": iterations, "tol": 0}
     eyes = np.stack([np.eye(D)] * K)
     mine, ours = best(lambda: Ours(K, covariances_init=eyes, **start).fit(X))
     theirs_, theirs = best(lambda: Theirs(K, precisions_init=eyes, init_params="random_from_data", **start).fit(X))
@@ -79,6 +78,6 @@ def best(fit: Callable[[], Any]) -> tuple[Any, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
-    warnings.simplefilter("ignore")  # scikit-learn says that 100 iterations without a tolerance did not converge
+    warnings.simplefilter("ignore")  # scikit-learn says that iterations without a tolerance did not converge
     kind, *sizes = sys.argv[1:]
     print(json.dumps({"mixture": mixture, "pca": pca, "memory": memory}[kind](*map(int, sizes))))

@@ -117,8 +117,8 @@ def tracking() -> list[str]:
 def closed_forms() -> list[str]:
     """Seconds of a fit, ours and scikit-learn's, and the difference of the log-likelihoods that they reach."""
     cases = [
-        ("Gaussian mixture, 300,000 x 2, K = 3, 100 iterations, s", ["mixture", "300000", "2", "3"]),
-        ("Gaussian mixture, 100,000 x 64, K = 16, 100 iterations, s", ["mixture", "100000", "64", "16"]),
+        ("Gaussian mixture, 300,000 x 2, K = 3, 100 iterations, s", ["mixture", "300000", "2", "3", "100"]),
+        ("Gaussian mixture, 100,000 x 64, K = 16, 20 iterations, s", ["mixture", "100000", "64", "16", "20"]),
         ("PPCA, 10,000 x 4,096, d = 64, s", ["pca", "10000", "4096", "64"]),
         ("PPCA, 400 x 10,000, d = 64, s", ["pca", "400", "10000", "64"]),
     ]

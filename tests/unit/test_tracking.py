@@ -375,6 +375,11 @@ def test_a_line_being_written_waits_for_its_end(tmp_path: Path) -> None:
     assert list(state.Source.of(tmp_path).rows()) == [(1, {"loss": 0.5})]
 
 
+def test_the_iterations_of_a_closed_form_are_rows_too(tmp_path):
+    (tmp_path / "history.csv").write_text("iteration,log_likelihood\n0,-5\n1,-2.5\n")
+    assert list(state.Source.of(tmp_path).rows()) == [(0, {"log_likelihood": -5.0}), (1, {"log_likelihood": -2.5})]
+
+
 def test_cells_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("epoch,loss,note\n1,,warm\n2,nan,\n")
     (first, second) = state.Source.of(tmp_path).rows()

@@ -110,7 +110,7 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
     Raises:
         UserError: a wrong test or validation brain, a section smaller than a tile, or anything wrong with the file.
     """
-    source = {"path": config.path or str(raw / FILE), **read_source(raw)}
+    source = {"path": config.path if config.source == "file" else str(raw / FILE), **read_source(raw)}
     path = sections.unchanged(source, raw.name)
     arrays: dict[str, np.ndarray] = {}
     levels: dict[str, np.ndarray] = {}
@@ -131,7 +131,7 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
             arrays[f"{name}_labels"] = np.array([brains.index(section.brain) for section in members])
             arrays[f"{name}_names"] = np.array([section.name for section in members])
             arrays[f"cells_{name}"] = np.concatenate([structure.ravel() for _, structure in measured])
-            splits[name] = {"count": len(members), **_moments(sum(counts for counts, _ in measured))}
+            splits[name] = {"count": len(members), **sections.moments(np.sum([counts for counts, _ in measured], axis=0))}
     arrays["source"] = np.frombuffer(bytes.fromhex(source["sha256"]), np.uint8)  # other pixels, other digest of the data set
     description = {
         "shape": [1, config.tile, config.tile],
@@ -199,11 +199,6 @@ def refuse_small(found: list[Section], config: Config, path: Path) -> None:
         )
 
 
-def _moments(levels: np.ndarray) -> dict[str, float]:
-    moments = sections.moments(levels)
-    return {"min": moments.min, "max": moments.max, "mean": float(moments.mean), "std": moments.std}
-
-
 def _brain(found: list[Section], brain: str, split: str, levels: dict[str, np.ndarray]) -> dict[str, Any]:
     """Describe the images of one brain: how many, how large, how bright."""
     members = [section for section in found if section.brain == brain]
@@ -217,4 +212,4 @@ def _brain(found: list[Section], brain: str, split: str, levels: dict[str, np.nd
     by_area = sorted(members, key=lambda section: (section.height * section.width, section.key))
     ends = {name: {"key": s.key, "height": s.height, "width": s.width} for name, s in
             (("smallest", by_area[0]), ("largest", by_area[-1]))}  # fmt: skip
-    return {"split": split, "images": len(members), **quantiles, **ends, "pixels": _moments(levels[brain])}
+    return {"split": split, "images": len(members), **quantiles, **ends, "pixels": sections.moments(levels[brain])}

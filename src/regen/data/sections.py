@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import h5py
 import numpy as np
 
 from regen import paths
-from regen.data.arrays import Moments
 from regen.errors import UserError
 
 BLOCK = 1 << 22  # pixels read at a time
@@ -141,13 +141,14 @@ def measure(image: h5py.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return levels, structure
 
 
-def moments(levels: np.ndarray) -> Moments:
-    """Return the exact moments of pixels from how often each grey level occurs."""
-    counts = [int(n) for n in levels]
-    n, present = sum(counts), np.flatnonzero(levels)
+def moments(levels: np.ndarray) -> dict[str, float]:
+    """Return min, max, mean and std of pixels from how often each grey level occurs: in integers, rounded once at the end."""
+    counts = [int(count) for count in levels]
+    present, n = np.flatnonzero(levels), sum(counts)
     sum_ = sum(level * count for level, count in enumerate(counts))
     squares = sum(level**2 * count for level, count in enumerate(counts))
-    return Moments(n, int(present[0]), int(present[-1]), Fraction(sum_, n), squares - Fraction(sum_**2, n))
+    variance = Fraction(squares, n) - Fraction(sum_, n) ** 2
+    return {"min": int(present[0]), "max": int(present[-1]), "mean": float(Fraction(sum_, n)), "std": math.sqrt(variance)}
 
 
 def digest(path: Path) -> dict[str, Any]:
@@ -162,8 +163,9 @@ def digest(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
     if path.is_dir():
         raise UserError(f"{path}: a folder; expected an HDF5 file of sections")
-    identity = [str(path.resolve()), state.st_size, state.st_mtime_ns, state.st_ino]
-    note = VERIFIED / f"{hashlib.sha256(identity[0].encode()).hexdigest()[:16]}.json"
+    place = str(path.resolve())
+    identity = [place, state.st_size, state.st_mtime_ns, state.st_ino]
+    note = VERIFIED / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
         if known["identity"] == identity:

@@ -135,6 +135,7 @@ class Reader:
             pass
         self.file: Any = h5py.File(path, "r", locking=False, rdcc_nbytes=1 << 20)
         self._open: OrderedDict[int, tuple[Any, Any]] = OrderedDict()
+        self._state = self._touched()
 
     def __call__(self, section: Ints, top: Ints, left: Ints) -> np.ndarray:
         """Return tiles uint8 (n, T, T).
@@ -142,10 +143,19 @@ class Reader:
         Raises:
             UserError: the file is damaged or was changed meanwhile.
         """
+        if self._touched() != self._state:  # HDF5 would give zeros where the end is missing
+            raise UserError(f"{self.path}: has changed while it was read; prepare its data set anew")
         tiles = np.empty((len(section), self.tile, self.tile), np.uint8)
         for i in np.lexsort((left, top, section)):  # neighbours one after another: a chunk is decoded once
             self._read(int(section[i]), int(top[i]), int(left[i]), tiles[i])
         return tiles
+
+    def _touched(self) -> tuple[int, int] | None:
+        try:
+            state = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return state.st_size, state.st_mtime_ns
 
     def _read(self, section: int, top: int, left: int, out: np.ndarray) -> None:
         height, width = int(self.sizes[section, 0]), int(self.sizes[section, 1])
@@ -165,7 +175,7 @@ class Reader:
             image.read(h5py.h5s.create_simple(out.shape), space, out)
         except (OSError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{self.path}: {self.names[section]}: damaged or changed while it is read ({reason})") from None
+            raise UserError(f"{self.path}: {self.names[section]}: damaged ({reason}); copy the file again") from None
 
     def _image(self, section: int) -> tuple[Any, Any]:
         if section in self._open:
@@ -216,6 +226,7 @@ class Tiles:
         return self.read(section[share], top[share], left[share])
 
     def __getitem__(self, i: int) -> np.ndarray:
+        """Return the i-th tile of the stream, uint8 (T, T)."""
         k, place = divmod(i, self.batch_size)
         if self._last[0] != k:
             self._last = k, self.batch(k)
@@ -223,6 +234,7 @@ class Tiles:
         return tile
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield batch after batch, without end."""
         k = 0
         while True:
             yield self.batch(k)

@@ -25,7 +25,7 @@ from regen.seeding import numpy_generator
 
 IMAGES = {"B01": 276, "B02": 377, "B05": 242, "B07": 245, "B20": 208}  # a brain, as in the reference's file
 SIDES = (484, 5840)  # pixels: the least and the largest of the reference's widths and heights
-MEDIAN_SIDE, SPREAD = 1030.0, 0.48  # of the log-normal law of the sides
+MEDIAN_SIDES, SPREAD = np.array([1030.0, 1085.0]), 0.48  # of the log-normal law of heights and widths
 PLANES = {0.0: 0.5, 1.5: 0.3, 3.0: 0.35}  # blur of a focal plane, in units of length, and its share of the cells
 CELLS_AT_ONCE = 1 << 22  # values, to bound the memory of the drawing
 
@@ -57,7 +57,7 @@ def sides(brain: str, number: int, scale: float, seed: int) -> tuple[int, int]:
     """Return height and width of one section: right-skewed and correlated, the reference's times `scale`."""
     rng = numpy_generator(seed, "sides", brain, number)
     common, own = rng.normal(), rng.normal(size=2)
-    full = MEDIAN_SIDE * np.exp(SPREAD * (np.sqrt(0.6) * common + np.sqrt(0.4) * own))
+    full = MEDIAN_SIDES * np.exp(SPREAD * (np.sqrt(0.6) * common + np.sqrt(0.4) * own))
     height, width = np.maximum(64, np.round(np.clip(full, *SIDES) * scale)).astype(int)
     return int(height), int(width)
 
@@ -80,7 +80,7 @@ def section(brain: str, number: int, scale: float, seed: int) -> np.ndarray:
     light = look.light * rng.uniform(0.97, 1.02) * (1 + 0.05 * _noise(height, width, 2.0, rng))  # uneven illumination
     grey = light * 10**-density * _scratches(width, rng)[None, :]
     grey += rng.normal(0.0, rng.uniform(1.5, 3.0), (height, width)).astype(np.float32)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8))
 
 
 def _anatomy(height: int, width: int, magnification: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -142,7 +142,9 @@ def _gaps(height: int, width: int, magnification: float, rng: np.random.Generato
 def _neuropil(depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the ground between cells, about 1: denser in the band of cells, paler in white matter, cloudy."""
     profile = np.interp(depth, [0, 8, 60, 90, 150, 190, 430, 520], [1.3, 0.8, 0.8, 1.35, 1.35, 1.05, 1.0, 0.6])
-    return (profile * (1 + 0.22 * _noise(*depth.shape, 7, rng) + 0.10 * _noise(*depth.shape, 30, rng))).astype(np.float32)
+    height, width = depth.shape
+    clouds = 0.22 * _noise(height, width, 7, rng) + 0.10 * _noise(height, width, 30, rng)
+    return np.asarray(profile * (1 + clouds), np.float32)
 
 
 def _cells(
@@ -174,16 +176,16 @@ def _cells(
 
 
 def _drawn(
-    height: int, width: int, y: np.ndarray, x: np.ndarray, radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray
+    height: int, width: int, y: np.ndarray, x: np.ndarray,
+    radius: np.ndarray, long: np.ndarray, turn: np.ndarray, dark: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Add up soft ellipses: cells of like size at a time, each a small square of pixels."""
     total = np.zeros(height * width)
     half = np.ceil(radius * long + 1.5).astype(int)
     for size in np.unique(half):
         step = np.arange(-size, size + 1)
-        for chosen in np.array_split(
-            np.flatnonzero(half == size), 1 + int((half == size).sum()) * len(step) ** 2 // CELLS_AT_ONCE
-        ):
+        members = np.flatnonzero(half == size)
+        for chosen in np.array_split(members, 1 + len(members) * len(step) ** 2 // CELLS_AT_ONCE):
             row, column = y[chosen].astype(int), x[chosen].astype(int)
             dy = (row - y[chosen] + 0.5).astype(np.float32)[:, None, None] + step[:, None].astype(np.float32)
             dx = (column - x[chosen] + 0.5).astype(np.float32)[:, None, None] + step.astype(np.float32)

@@ -21,7 +21,7 @@ BINS = 12  # of s, each with as many pairs, for the observed edge probability
 
 def evaluate(subject: Subject) -> Measured:
     """Measure and draw a model of edges between nodes with features."""
-    model, folder = subject.model, subject.folder
+    model, folder = subject.model.cpu(), subject.folder
     x, edges = (torch.from_numpy(np.array(subject.train[part], dtype=np.float64)) for part in ("x", "edges"))
     new_x, new_edges = (torch.from_numpy(np.array(subject.test[part], dtype=np.float64)) for part in ("x", "edges"))
     truth = subject.statistics.get("truth")

@@ -14,8 +14,10 @@ from regen.evaluation import collage, plots
 from regen.evaluation.subject import Subject
 from regen.evaluation.values import Measured, measured
 from regen.models.base import as_images
+from regen.seeding import derive_seed
 
 SAMPLES = 10_000
+SETS, LEVEL = 20, 0.05  # sets of so many samples that are tested for equal frequencies, and the test's level
 DENSE_ENTRIES = 2**26 - 2  # of the tables p(x_i | x_1..x_{i-1}) for i = 1..25, written out
 
 
@@ -45,6 +47,7 @@ def evaluate(subject: Subject) -> Measured:
         "letters": measured(float(counts.sum()) / SAMPLES, limit=1.0),
         "letters_covered": measured(float((counts > 0).sum()), limit=float(len(letters))),
         "letters_p_value": measured(equal_frequencies(counts)),
+        "letters_tests_passed": measured(tests_passed(subject, letters), limit=1 - LEVEL),
         "numbers_held": measured(float(sum(value.numel() for value in state)), limit=float(DENSE_ENTRIES)),
         "bytes_held": measured(float(sum(value.numel() * value.element_size() for value in state)), limit=8.0 * DENSE_ENTRIES),
     }
@@ -65,6 +68,13 @@ def equal_frequencies(counts: Tensor) -> float:
     from scipy.stats import chisquare
 
     return float(chisquare(counts.numpy()).pvalue) if int(counts.sum()) else 0.0
+
+
+def tests_passed(subject: Subject, letters: Tensor) -> float:
+    """Return the share of independent sets of samples that pass the test of equal frequencies."""
+    seeds = [derive_seed(subject.seed, "letters", i) for i in range(SETS)]
+    p_values = [equal_frequencies(occurrences(subject.model.sample(SAMPLES, seed=seed).cpu(), letters)) for seed in seeds]
+    return sum(p >= LEVEL for p in p_values) / SETS
 
 
 def write_frequencies(subject: Subject, names: list[str], counts: Tensor) -> None:

@@ -24,7 +24,7 @@ ITERATIONS = 30  # of the comparison with scikit-learn
 
 def evaluate(subject: Subject) -> Measured:
     """Measure clusters and density; where the data are another model's latents, decode what the mixture draws."""
-    model, folder = subject.model, subject.folder
+    model, folder = subject.model.cpu(), subject.folder
     train, test = (torch.from_numpy(np.array(split["x"], dtype=np.float64)) for split in (subject.train, subject.test))
     measures: Measured = {
         "log_likelihood": mean(model.log_likelihood(test), limit=model.log_likelihood(train)),
@@ -37,7 +37,7 @@ def evaluate(subject: Subject) -> Measured:
         if train.shape[1] == 2:
             mixtures_plots.plane(model, test.numpy(), labels.numpy(), folder)
     if (subject.data / "decoder").is_dir():
-        measures |= decoded(subject, models.load(subject.data / "decoder").to(model.device))
+        measures |= decoded(subject, models.load(subject.data / "decoder"))
     return measures
 
 
@@ -119,7 +119,7 @@ def decoded(subject: Subject, decoder: Any) -> Measured:
         return {}
     n = len(draws)
     features = {
-        name: subject.apply(subject.judge.features, x)
+        name: subject.apply(subject.judge.cpu().features, x)
         for name, x in (
             ("test", as_images(np.array(subject.test["images"]))),
             ("train", as_images(np.array(subject.train["images"][:n]))),

@@ -82,8 +82,8 @@ def criterion(rows: list[dict[str, float]], chosen: int, out: Path) -> None:
         if chosen in K:
             axis.plot([chosen], [bic[K.index(chosen)]], "o", color=plots.COLOURS[1], markersize=9)
             axis.annotate(
-                "this model", (chosen, bic[K.index(chosen)]), xytext=(0, 10), textcoords="offset points", color=plots.COLOURS[1],
-                ha="center",
+                "this model", (chosen, bic[K.index(chosen)]), xytext=(8, 10), textcoords="offset points", color=plots.COLOURS[1],
+                ha="left",
             )  # fmt: skip
         axis.set_xticks(K)
         axis.margins(y=0.12)

@@ -15,7 +15,7 @@ from regen.evaluation.values import Measured, mean, measured
 
 def evaluate(subject: Subject) -> Measured:
     """Measure and draw a regression of `targets` on `x`."""
-    model = subject.model
+    model = subject.model.cpu()
     splits = {
         name: [torch.from_numpy(np.array(split[part], dtype=np.float64)) for part in ("x", "targets")]
         for name, split in (("train", subject.train), ("test", subject.test))

@@ -17,6 +17,7 @@ SUBJECTS: dict[str, str] = {  # module of a family that does not make or judge i
     "random_graph": "graphs",
     "seq2seq": "answers",
     "tables": "letters",
+    "tile_vae": "tiles",
 }
 
 

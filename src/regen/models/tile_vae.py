@@ -1,8 +1,8 @@
 """Variational autoencoder of tiles, small (after Higgins et al. 2017), and autoencoder where `beta` is 0.
 
-L = E_q ||x - d(z)||^2 + beta KL(q(z|x) || N(0, I)), in squared standard deviations a tile, with q(z|x) = N(mu(x), diag sigma(x)^2)
-and x standardised by the training pixels' mean and deviation. ||x - d(z)||^2 is -log p(x|z) of a Gaussian of variance 1/2, so L with
-beta = 1 is the negative ELBO up to a constant. With beta = 0, z = mu(x): no noise, no prior, no generator.
+L = E_q ||x - d(z)||^2 + beta KL(q(z|x) || N(0, I)) a tile, with q(z|x) = N(mu(x), diag sigma(x)^2) and x standardised by the
+mean and deviation of the training pixels. ||x - d(z)||^2 is -log p(x|z) of a Gaussian of variance 1/2, up to a constant, so L
+with beta = 1 is the negative ELBO. With beta = 0, z = mu(x): no noise, no prior, no generator.
 """
 
 from __future__ import annotations

@@ -78,6 +78,23 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "distribution": ("Answers over all values", "How often each value is the true answer, and how often it is given."),
     "distances": ("How far off", "Distance from the true answer: of the wrong answers, and of all."),
+    # tiles of sections
+    "sections": ("Sections", "The first six of each brain, reduced to one size; with its split."),
+    "samples_few": ("Ten new tiles", "Twice as large."),
+    "interpolation_section": ("Within one section", "From one tile of a section of the test brain to another of its tiles."),
+    "interpolation_sections": ("Between two sections", "From a tile of one section of the test brain to a tile of another."),
+    "aggregate_variances": (
+        "Aggregate posterior, by latent",
+        "Variance of each latent over all training tiles, of which the posterior means have one part and its width the other.",
+    ),
+    "aggregate_norms": (
+        "Aggregate posterior, by length",
+        "How long latents are: those that the decoder has seen, and those of the prior that new tiles are made of.",
+    ),
+    "coverage": (
+        "How often each row is seen",
+        "By tiles of one size, in a section of four: positions inside alone miss the edges, the references' the last one quite.",
+    ),
     "mistakes": ("Mistakes", "Test images that the judge reads wrongly."),
 }
 

@@ -138,20 +138,21 @@ class Source:
         return Source(paths.model(key) / "history.csv", paths.model(key) / "progress", paths.metrics(key), paths.figures(key))
 
     def rows(self) -> Iterator[tuple[int, dict[str, float]]]:
-        """Yield (epoch, {column: number}) of each whole line of the history; a line being written waits for its end."""
+        """Yield (epoch or iteration, {column: number}) of each whole line of the history; one being written waits."""
         try:
             text = self.history.read_text(encoding="utf-8")
         except FileNotFoundError:
             return
         for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-            if not str(row.get("epoch")).isdigit():
+            counter = "epoch" if "epoch" in row else "iteration"  # of a fit in closed form
+            if not str(row.get(counter)).isdigit():
                 continue
             values = {}
             for column, cell in row.items():
                 with suppress(TypeError, ValueError):
                     values[column] = float(cell)
-            del values["epoch"]
-            yield int(row["epoch"]), values
+            del values[counter]
+            yield int(row[counter]), values
 
     def pictures(self) -> dict[int, Path]:
         """Collages of the training by epoch, e.g. {1: progress/epoch_0001.png}."""

@@ -42,6 +42,9 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
 
     Raises:
         UserError: a loss is not finite. The last good checkpoint stays in `folder`.
+
+    Batches with a `patience` above 0 have a `validate(model)`, the loss on a validation split: training then stops after so
+    many epochs without a better one, and the weights of the best epoch are returned.
     """
     config = model.config
     model.to(devices.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -52,6 +55,8 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
     # Resume, or begin.
     step, history = 0, list[dict[str, float]]()
     sums: dict[str, Tensor] = {}  # of the figures since the epoch began, on the device
+    best: dict[str, Tensor] | None = None  # weights of the epoch of the least validation loss
+    patience: int = getattr(batches, "patience", 0)
     if (saved_state := checkpoint.load(folder)) is not None:
         tensors, state = saved_state
         step, history = state["step"], state["history"]
@@ -62,10 +67,13 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         for player, optimizer in optimizers.items():
             optimizer.load(parts[player])
         sums = {figure: value.to(devices.device) for figure, value in parts.get("sums", {}).items()}
+        best = parts.get("best")
         print(f"{name}: resumes at step {step}", file=sys.stderr)
     first_bad = torch.full((), -1, device=devices.device)  # first step whose loss was not finite: asked for now and then
     saved = started = time.monotonic()
     total, first = config.epochs * batches.per_epoch, step
+    if patience and history and since_best(history) >= patience:
+        total = step
     progress = tqdm(total=total, initial=step, desc=name, unit="step", disable=None if devices.main else True, dynamic_ncols=True)
 
     while step < total:
@@ -99,11 +107,18 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             )
         if position == 0:
             means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in sorted(sums.items())}
+            if patience:
+                now = _result(model, average)
+                means["validation_loss"] = batches.validate(now)  # type: ignore[attr-defined]
             history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
             sums = {}
+            if patience and since_best(history) == 0:
+                best = now.state_dict()
+            elif patience and since_best(history) >= patience:
+                total, due = step, True
             if devices.main:
                 write_history(folder, history)
-                if epoch in (1, (config.epochs + 1) // 2, config.epochs):
+                if epoch in (1, (config.epochs + 1) // 2) or step == total:
                     write_preview(_result(model, average), batches(0), folder, epoch)
                 _report(
                     progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)
@@ -112,10 +127,21 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             parts = {"model": model.state_dict(), "sums": sums, **{player: opt.state for player, opt in optimizers.items()}}
             if average is not None:
                 parts["average"] = average.state_dict()
+            if best is not None:
+                parts["best"] = best
             _save(folder, step, history, parts)
             saved = time.monotonic()
     progress.close()
-    return _result(model, average)
+    final = _result(model, average)
+    if best is not None:
+        final.load_state_dict(best)
+    return final
+
+
+def since_best(history: list[dict[str, float]]) -> int:
+    """Return the number of epochs since the one of the least validation loss; one that is NaN is never the least."""
+    losses = [row["validation_loss"] if math.isfinite(row["validation_loss"]) else math.inf for row in history]
+    return len(losses) - 1 - losses.index(min(losses))
 
 
 def scheduled(schedule: str, t: float) -> float:

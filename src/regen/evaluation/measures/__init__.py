@@ -6,12 +6,12 @@ One module for each subject of evaluation.
 from __future__ import annotations
 
 from regen import params
-from regen.evaluation.measures import answers, images, letters, optimum
+from regen.evaluation.measures import answers, images, letters, optimum, tiles
 from regen.evaluation.measures.measure import Measure
 
 __all__ = ["MEASURES", "Measure", "measure", "title"]
 
-MEASURES: dict[str, Measure] = {**images.MEASURES, **answers.MEASURES, **letters.MEASURES, **optimum.MEASURES}
+MEASURES: dict[str, Measure] = {**images.MEASURES, **answers.MEASURES, **letters.MEASURES, **optimum.MEASURES, **tiles.MEASURES}
 
 
 def measure(name: str) -> Measure:

@@ -31,9 +31,16 @@ MEASURES = {
         "perfect model.",
         "none: uniform from 0 to 1 where the model is right",
     ),
+    "letters_tests_passed": Measure(
+        "Equal frequencies, tests passed",
+        "share",
+        "higher",
+        "Share of 20 further sets of 10,000 samples that pass the same test at the level of 5 %.",
+        "0.95: what a perfect model passes on average",
+    ),
     "numbers_held": Measure(
         "Numbers held",
-        "",
+        "numbers",
         "lower",
         "Parameters of the network, or counts and references of the tree of prefixes.",
         "entries of the dense tables p(x_i | x_1..x_i-1), i = 1..25",

@@ -32,7 +32,7 @@ MEASURES = {
         "Largest covariance of two scores", "share of the largest variance", "lower",
         "Largest off-diagonal entry of C_Y = P C_X P^T over its largest entry: PCA's scores are uncorrelated.", EQUAL,
     ),
-    "order_violations": Measure("Scores out of order", "", "lower", "Scores with more variance than the one before.", "0"),
+    "order_violations": Measure("Scores out of order", "scores", "lower", "Scores with more variance than the one before.", "0"),
     "variance_explained": Measure(
         "Variance explained", "share", "higher",
         "Share of the training variance that the components keep, or of the test targets' that a regression predicts.",
@@ -67,8 +67,8 @@ MEASURES = {
         "Difference to NumPy's least squares", "relative", "lower", "Largest of a weight, over the largest weight.", EQUAL
     ),
     # random graphs
-    "edge_slope": Measure("a", "", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.", "the true a"),
-    "edge_bias": Measure("b", "", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.", "the true b"),
+    "edge_slope": Measure("a", "log-odds", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.", "the true a"),
+    "edge_bias": Measure("b", "log-odds", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.", "the true b"),
     "errors_from_truth": Measure(
         "Distance from the truth", "standard errors", "lower",
         "The larger of a's and b's: below 2 in nine of ten data sets.", "none: it is drawn with the data",
@@ -81,7 +81,7 @@ MEASURES = {
         "Falls of the likelihood along the ascent", "iterations", "lower", "Iterations after which it was lower than before.", "0"
     ),
     "newton_steps": Measure(
-        "Newton's steps to the optimum", "", "lower", "Until the gradient is below 1e-10 a pair.", "none"
+        "Newton's steps to the optimum", "steps", "lower", "Until the gradient is below 1e-10 a pair.", "none"
     ),
     "calibration_error": Measure(
         "Observed against predicted edges", "standard errors", "none",

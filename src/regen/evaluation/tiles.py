@@ -1,0 +1,190 @@
+"""What is measured and drawn of a model of tiles of sections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from regen.data import sections
+from regen.data.tiles import LAWS, Tiles
+from regen.evaluation import aggregate, collage, coverage, latents, plots
+from regen.evaluation.reconstruction import PCA
+from regen.evaluation.subject import Subject
+from regen.evaluation.values import Measured, mean, measured
+from regen.evaluation.values import pixels as as_floats
+from regen.seeding import generator, numpy_generator
+
+FITTED = 12_000  # training tiles that PCA is fitted to
+TESTED = 4_000  # tiles of a split that figures are taken of
+SHOWN = 3_000  # latents in the plane
+SHEET, THUMBNAIL = 6, 170  # sections of a brain on the contact sheet, pixels a side
+STEPS = 10  # of an interpolation
+
+
+@dataclass(frozen=True)
+class TilesSubject(Subject):
+    """A subject whose examples are tiles of sections, drawn when they are wanted."""
+
+    def pair(self, function: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both results of function(x) on the CPU, computed in parts on the model's device."""
+        parts = [function(as_floats(part).to(self.model.device)) for part in torch.split(x, 500)]
+        return torch.cat([first.cpu() for first, _ in parts]), torch.cat([second.cpu() for _, second in parts])
+
+    def draw(self, split: str, n: int, law: str = "by_pixel", purpose: str = "evaluation") -> Tensor:
+        """Return n tiles of a split, uint8 (n, 1, T, T)."""
+        return torch.from_numpy(Tiles(self.data, split, law, n, self.seed, purpose).batch(0))[:, None]
+
+
+def evaluate(given: Subject) -> Measured:
+    """Measure and draw a model of tiles; returns what belongs in metrics/<model>.json."""
+    subject = TilesSubject(**{name: getattr(given, name) for name in given.__dataclass_fields__})
+    train, test = subject.draw("train", FITTED, purpose="fit"), subject.draw("test", TESTED)
+    subject.picture("sections", contact_sheet(subject))
+    subject.picture("examples", collage.grid(test[:100]))
+    mu, sigma = subject.pair(subject.model.posterior, train[:TESTED])
+    measures = reconstructed(subject, train, test) | losses(subject, train[:TESTED], test)
+    measures |= made(subject, mu, test, train[:TESTED])
+    interpolations(subject)
+    measures |= plane(subject)
+    if subject.model.config.beta:
+        measures |= aggregate.aggregate_measures(mu, sigma)
+        lines = aggregate.variances(mu, sigma)
+        plots.curves(lines, subject.folder / "aggregate_variances.png", "latent, by variance of its mean", "variance")
+        noise = torch.randn(mu.shape, generator=generator(subject.seed, "aggregate"))
+        plots.curves(aggregate.norms(mu, sigma, noise), subject.folder / "aggregate_norms.png", "length of z", "density")
+    return measures | sampler(subject)
+
+
+def reconstructed(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
+    """How much of the test brain's variance survives, beside PCA of as many numbers a tile."""
+    dim = subject.model.config.latent_dim
+    linear = PCA(train, dim, subject.seed)
+    got, best = subject.apply(subject.model.reconstruct, test), linear.reconstruct(test)
+    rows = {"original": as_floats(test[:16]), "model": got[:16], f"PCA, {dim}": best[:16]}
+    subject.picture("reconstructions", collage.rows(rows))
+    return {"variance_explained": measured(explained(test, got), limit=explained(test, best))}
+
+
+def explained(x: Tensor, y: Tensor) -> float:
+    """Return 1 - sum ||x - y||^2 / sum ||x - mean x||^2 over tiles, the mean taken pixel by pixel."""
+    x, y = as_floats(x).double(), y.double()
+    return 1 - float((x - y).square().sum() / (x - x.mean(0)).square().sum())
+
+
+def losses(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
+    """Return the loss a tile on training tiles and on the test brain, and the rate, as the model is trained by."""
+    beta = subject.model.config.beta
+    result: Measured = {}
+    for name, x in (("train_loss", train), ("test_loss", test)):
+        error, rate = subject.pair(partial(subject.model.errors, seed=subject.seed), x)
+        result[name] = mean((error + beta * rate).double())
+        if beta and name == "test_loss":
+            result["rate"] = mean(rate.double())
+    return result
+
+
+def made(subject: TilesSubject, mu: Tensor, test: Tensor, train: Tensor) -> Measured:
+    """Draw new tiles and measure their detail."""
+    model, prior = subject.model, latents.Gaussian.standard(mu.shape[1])
+    decoded = subject.apply(model.decode, prior.sample(TESTED, subject.seed))
+    if not model.config.beta:  # no distribution of its own: the Gaussian of its latents is the best that it can be given
+        subject.picture("samples_prior", collage.grid(decoded[:100]))
+        decoded = subject.apply(model.decode, latents.Gaussian.fitted(mu).sample(TESTED, subject.seed))
+    subject.picture("samples", collage.grid(decoded[:100]))
+    subject.picture("samples_few", collage.grid(decoded[100:110], enlarge=2))
+    real = detail(test)
+    return {"detail": measured(detail(decoded) / real, limit=detail(train) / real)}
+
+
+def detail(tiles: Tensor) -> float:
+    """Return the mean squared difference of neighbouring pixels of a row, of tiles with pixels from 0 to 1."""
+    x = as_floats(tiles)
+    return float((x[..., 1:] - x[..., :-1]).square().mean())
+
+
+def interpolations(subject: TilesSubject) -> None:
+    """Draw paths between latents of two tiles of one section, and of two sections, of the test brain."""
+    source = Tiles(subject.data, "test", "equal", 1, subject.seed)
+    rng = numpy_generator(subject.seed, "interpolations")
+    one, other = (rng.integers(len(source.sizes), size=8) for _ in range(2))
+    other = np.where(one == other, (other + 1) % len(source.sizes), other)
+    for name, sections_of in {"interpolation_section": (one, one), "interpolation_sections": (one, other)}.items():
+        ends = []
+        for section in sections_of:
+            room = np.maximum(source.sizes[section] - source.tile, 0)
+            top, left = rng.integers(room + 1).T
+            ends.append(torch.from_numpy(source.read(section, top, left))[:, None])
+        z = [subject.apply(subject.model.encode, tiles) for tiles in ends]
+        between = subject.apply(subject.model.decode, latents.interpolations(z[0], z[1], STEPS).flatten(0, 1))
+        first, last = (as_floats(tiles)[:, None] for tiles in ends)
+        shown = torch.cat([first, between.view(-1, STEPS, *between.shape[1:]), last], 1)
+        headers = ["tile", *(f"{k / (STEPS - 1):.2f}" for k in range(STEPS)), "tile"]
+        subject.picture(name, collage.rows({f"{number}": row for number, row in enumerate(shown, 1)}, headers))
+
+
+def plane(subject: TilesSubject) -> Measured:
+    """Draw the first two principal components of the latents of tiles of all brains, as many of each."""
+    brains, splits = subject.statistics["labels"], subject.statistics["splits"]
+    z, labels = [], []
+    for split in sorted(splits):
+        source = Tiles(subject.data, split, "equal", 1, subject.seed)
+        n = SHOWN * len(np.unique(source.brains)) // len(brains)
+        section, top, left = source.law(n, numpy_generator(subject.seed, "plane", split))
+        z.append(subject.apply(subject.model.encode, torch.from_numpy(source.read(section, top, left))[:, None]))
+        labels.append(source.brains[section])
+    latent = torch.cat(z)
+    centred = (latent - latent.mean(0)).double()
+    axes = latents.Gaussian.fitted(latent).axes.double()
+    scores = centred @ (axes[:, :2] / axes[:, :2].norm(dim=0))
+    split_of = {brain: entry["split"] for brain, entry in subject.statistics["brains"].items()}
+    names = [brain if split_of[brain] == "train" else f"{brain} ({split_of[brain]})" for brain in brains]
+    share = scores.square().sum(0) / centred.square().sum()
+    xlabel, ylabel = (f"component {k + 1}: {float(share[k]):.0%} of the variance" for k in (0, 1))
+    plots.scatter(scores.numpy(), subject.folder / "latents.png", np.concatenate(labels), names, xlabel, ylabel)
+    return {"plane_variance": measured(float(share.sum()))}
+
+
+def sampler(subject: TilesSubject) -> Measured:
+    """Test and draw how evenly the by_pixel sampler covers the training sections."""
+    sizes, tile = np.array(subject.train["x"]), int(subject.statistics["shape"][-1])
+    side, none, brain = np.array([[4 * tile, 4 * tile]]), np.zeros(16 * tile * tile, np.uint8), np.zeros(1, np.int64)
+    laws: dict[str, Any] = {
+        "by_pixel": LAWS["by_pixel"](side, brain, tile, none),
+        "equal": LAWS["equal"](side, brain, tile, none),
+        "references": coverage.InsideWithoutLast(side, tile),
+    }
+    lines = {name: (np.arange(4 * tile), coverage.profile(law, 4 * tile, tile, subject.seed)) for name, law in laws.items()}
+    plots.curves(lines, subject.folder / "coverage.png", "row of a section", "times seen, relative to the mean")
+    law = LAWS["by_pixel"](sizes, np.array(subject.train["labels"]), tile, none)
+    return coverage.coverage_measures(law, sizes, tile, subject.seed)
+
+
+def contact_sheet(subject: TilesSubject) -> collage.Picture:
+    """Return the first sections of each brain, a row each, reduced to one size; the word synthetic above those that are."""
+    statistics, rows = subject.statistics, {}
+    path = sections.unchanged(statistics["file"], subject.data.name)
+    with sections.opened(path) as file:
+        found = sections.survey(file)
+        for brain in statistics["labels"]:
+            members = [section for section in found if section.brain == brain][:SHEET]
+            split = statistics["brains"][brain]["split"]
+            rows[f"{brain} ({split})"] = torch.stack([thumbnail(file[section.name]) for section in members])
+    word = "synthetic" if statistics["source"] == "synthetic" else ""
+    return collage.rows(rows, [word] * SHEET, enlarge=1)
+
+
+def thumbnail(image: Any) -> Tensor:
+    """Return a section reduced into a square, uint8 (1, S, S); of a large one only every n-th row and column is read."""
+    step = max(1, max(image.shape) // 2048)
+    small = Image.fromarray(image[::step, ::step])
+    small.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+    square = Image.new("L", (THUMBNAIL, THUMBNAIL), collage.BACKGROUND[0])
+    square.paste(small, ((THUMBNAIL - small.width) // 2, (THUMBNAIL - small.height) // 2))
+    return torch.from_numpy(np.array(square))[None]
