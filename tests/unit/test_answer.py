@@ -25,7 +25,7 @@ def trained(tmp_path, monkeypatch):
         "arithmetic_text_to_text": {},
         "reader": {"source": "image"},
         "drawer": {"target": "image", "judge": "mnist_judge"},
-        "both": {"source": "image", "target": "image", "latent_dim": 2},
+        "both": {"source": "image", "target": "image", "latent_dim": 2, "naming": 1.0},
     }.items():
         (tmp_path / "models" / key).mkdir(parents=True)
         models.save(build("seq2seq", **SMALL, **task), tmp_path / "models" / key)

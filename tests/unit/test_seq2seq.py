@@ -25,7 +25,7 @@ TASKS = [
     {"source": "image", "target": "text", "naming": 0.5},
     {"source": "text", "target": "image"},
     {"source": "image", "target": "image", "naming": 0.5},
-    {"source": "text", "target": "image", "latent_dim": 3},
+    {"source": "text", "target": "image", "latent_dim": 3, "naming": 0.5},
     {"source": "text", "target": "text", "encoder_layers": 2, "decoder_layers": 3, "bidirectional": True},
 ]
 
@@ -109,22 +109,23 @@ def test_text_s_loss_is_the_mean_negative_log_probability_of_the_characters():
 def test_a_drawing_s_loss_is_the_squared_error_of_a_glyph():
     model = build("seq2seq", target="image", **SMALL).eval()
     x, y = torch.randint(13, (4, 5)), torch.randint(13, (4, 3))
-    real = torch.rand(4, 3, 28, 28)
-    loss, _ = model.loss({"x": x, "answers": y, "drawings": real}, "player")
-    assert loss.item() == pytest.approx(784 * (model.drawings(x) - real).square().mean().item(), rel=1e-4)
+    real, drawn = torch.rand(4, 28, 28), torch.tensor([0, 2, 1, 2])
+    loss, _ = model.loss({"x": x, "answers": y, "drawings": real, "drawn": drawn}, "player")
+    expected = np.mean([(model.drawings(x)[n, u] - real[n]).square().sum().item() for n, u in enumerate(drawn.tolist())])
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
-    model = build("seq2seq", target="image", latent_dim=3, output_std=0.5, **SMALL).eval()
-    h, y = torch.randn(3, 4, 8), torch.rand(12, 1, 28, 28)
+    model = build("seq2seq", target="image", latent_dim=3, naming=1.0, output_std=0.5, **SMALL).eval()
+    h, y = torch.randn(12, 8), torch.rand(12, 1, 28, 28)
     with torch.no_grad():
-        mu, log_variance = model.posterior(torch.cat([model.style(y), h.flatten(0, 1)], 1)).chunk(2, 1)
+        mu, log_variance = model.posterior(torch.cat([model.style(y), h], 1)).chunk(2, 1)
         torch.manual_seed(0)
         loss, figures = model._drawing_loss(h, y)
         torch.manual_seed(0)
         q = torch.distributions.Normal(mu, torch.exp(log_variance / 2))
         z = mu + q.stddev * torch.randn_like(mu)
-        drawn = model.draw(torch.cat([h.flatten(0, 1), z], 1)).sigmoid()
+        drawn = model.draw(torch.cat([h, z], 1)).sigmoid()
     rate = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
     nats = torch.distributions.Normal(drawn, 0.5).log_prob(y) - torch.distributions.Normal(y, 0.5).log_prob(y)
     assert figures["rate"].item() == pytest.approx(rate.item(), rel=1e-4)
@@ -149,7 +150,7 @@ def test_an_answer_does_not_hang_on_the_other_queries_of_a_batch():
 def test_drawings_lie_in_the_unit_range_and_only_a_latent_varies_them():
     x = torch.tensor([[1, 10, 2, 12, 12]])
     for latent_dim in (0, 3):
-        model = build("seq2seq", target="image", latent_dim=latent_dim, **SMALL).eval()
+        model = build("seq2seq", target="image", latent_dim=latent_dim, naming=1.0, **SMALL).eval()
         one, again, other = (model.drawings(x, seed) for seed in (1, 1, 2))
         assert one.shape == (1, 3, 28, 28)
         assert bool((one >= 0).all() and (one <= 1).all())
@@ -200,10 +201,14 @@ def test_queries_are_written_in_training_digits_that_show_their_characters(prepa
 def test_answers_are_drawn_in_new_handwriting_at_each_pass(prepared):
     model = build("seq2seq", target="image", batch_size=8, train_fraction=8 / 18000, **SMALL)
     batches = model.batches(prepared, 0, Process())
-    first, second = batches(0), batches(1)
-    a, b = first["answers"][:, 0].sort(), second["answers"][:, 0].sort()
-    assert torch.equal(a.values, b.values)  # the same eight queries
-    assert not torch.equal(first["drawings"][a.indices], second["drawings"][b.indices])
+    images = set()
+    for step in range(40):
+        batch = batches(step)
+        shown = batch["answers"][torch.arange(8), batch["drawn"]]
+        levels = (batch["drawings"][:, 0, 0] * 255).round().long()
+        assert torch.equal(levels[shown < 10] // 10, shown[shown < 10])  # the digit of that place
+        images |= {(int(code), int(level)) for code, level in zip(shown, levels, strict=True) if code < 10}
+    assert len({code for code, _ in images}) < len(images)
 
 
 def test_test_queries_are_written_in_the_test_split_s_digits(prepared):
@@ -249,6 +254,7 @@ def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepa
         ({"source": "speech"}, "source: expected 'text' or 'image', got 'speech'"),
         ({"dropout": 1.0}, "dropout: expected less than 1, got 1.0"),
         ({"draw_channels": [4, 4, 4]}, "draw_channels: "),
+        ({"latent_dim": 2}, "latent_dim: expected 0 where naming is 0: a character is named before it is drawn, got 2"),
     ],
 )
 def test_a_wrong_param_is_refused_by_name(changes, message):

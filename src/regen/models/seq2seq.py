@@ -5,18 +5,19 @@ decoder sees c at each of the U positions of the answer and names or draws all o
 
 * text: p(y_u | x) = softmax(W h_u), loss -sum_u log p(y_u | x) / U, in nats a character;
 * image: y^_u = draw(h_u), loss ||y_u - y^_u||^2: the drawing of least squared error is the mean of all handwriting;
-* image, `latent_dim` > 0: p(y_u | x) = int p(y_u | h_u, z) N(z; 0, I) dz, a VAE conditioned on h_u (Sohn, Lee and Yan 2015):
-  each draw of z is another handwriting. Loss -E_q[log p(y_u | h_u, z)] + KL(q(z | y_u, h_u) || N(0, I)), in nats a glyph.
+* image, `latent_dim` > 0: p(y_u | c) = int p(y_u | c, z) N(z; 0, I) dz, c being the character named from h_u: a conditional VAE
+  (Sohn, Lee and Yan 2015), each draw of z another handwriting. Loss -E_q[log p(y_u | c, z)] + KL(q(z | y_u, c) || N(0, I)), in
+  nats a glyph, for the true c (teacher forcing, Williams and Zipser 1989): else z would learn to tell what is drawn.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,14 +27,12 @@ from regen.models import layers
 from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
 from regen.seeding import generator
 
-Form = Literal["text", "image"]
-
 
 class Config(TrainedConfig):
     """Parameters of an encoder-decoder."""
 
-    source: Form
-    target: Form
+    source: Literal["text", "image"]
+    target: Literal["text", "image"]
     encoder_layers: PositiveInt = 1
     decoder_layers: PositiveInt = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
@@ -49,16 +48,15 @@ class Config(TrainedConfig):
     )  # of the convolutions that read a glyph, each halving it
     shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random, to each side
     draw_channels: list[PositiveInt] = Field([32, 64], min_length=1, max_length=2)  # of those that draw it, first to last
-    latent_dim: NonNegativeInt = 0  # of a drawing's handwriting; 0 = the mean of all handwriting
+    latent_dim: NonNegativeInt = 0  # of a drawing's handwriting, which needs `naming`; 0 = the mean of all handwriting
     output_std: PositiveFloat = 0.25  # sigma of p(y|h, z) in a sampling decoder: smaller is sharper, and needs more of z
 
-
-class Processes(Protocol):
-    """Where a training runs, as `regen.training.devices.Devices` says it."""
-
-    rank: int
-    world_size: int
-    device: torch.device
+    @field_validator("latent_dim")
+    @classmethod
+    def _named(cls, latent_dim: int, info: ValidationInfo) -> int:
+        if latent_dim and not info.data.get("naming"):
+            raise ValueError("0 where naming is 0: a character is named before it is drawn")
+        return latent_dim
 
 
 class Model(TrainedModel):
@@ -81,20 +79,22 @@ class Model(TrainedModel):
         if config.target == "image":
             self.draw = layers.decoder(shape, config.draw_channels, hidden + config.latent_dim)
             if config.latent_dim:
+                self.symbol = nn.Embedding(symbols, hidden)  # what to draw
                 self.style = layers.encoder(shape, config.draw_channels, hidden)
                 self.posterior = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * config.latent_dim))
         if config.target == "text" or config.naming:
             self.name = nn.Linear(hidden, symbols)
 
-    def batches(self, folder: Path, seed: int, devices: Processes) -> QueryBatches:
-        """Return the batches of a training on the prepared queries in `folder`."""
+    def batches(self, folder: Path, seed: int, devices: Any) -> QueryBatches:
+        """Return the batches of a training on the prepared queries in `folder`; `devices` as in `regen.training`."""
         return QueryBatches(self, folder, seed, devices)
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of queries `x` (N, T) and `answers` (N, U), codes.
 
         Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
-        each glyph is read once, however often the batch uses it. Where answers are images, `drawings` (N, U, H, W) shows them.
+        each glyph is read once, however often it is used. Where answers are images, `drawings` (N, H, W) show one character
+        of each, at the place `drawn` (N,): all places in turn cost U times as much a step, for steps that teach hardly more.
         """
         if self.config.source == "image":
             read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols)
@@ -105,7 +105,10 @@ class Model(TrainedModel):
         answers = batch["answers"].T  # (U, N)
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
         if self.config.target == "image":
-            loss, figures = self._drawing_loss(h, batch["drawings"].transpose(0, 1).flatten(0, 1)[:, None])
+            place = batch["drawn"], torch.arange(len(batch["drawn"]))
+            loss, figures = self._drawing_loss(
+                self.symbol(answers[place]) if self.config.latent_dim else h[place], batch["drawings"][:, None]
+            )
         if hasattr(self, "name"):
             logits = self.name(h).float()
             named = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
@@ -129,6 +132,8 @@ class Model(TrainedModel):
         noise, drawn = generator(seed, "handwriting"), []
         for part in chunks(x):
             h = self._decode(self._embed(part)).flatten(0, 1)
+            if self.config.latent_dim:
+                h = self.symbol(self.name(h).argmax(1))
             z = torch.randn(len(h), self.config.latent_dim, generator=noise).to(h.device)
             images = self.draw(torch.cat([h, z], 1)).sigmoid()
             drawn.append(images.view(self.answer_length, len(part), *self.glyph).transpose(0, 1))
@@ -141,10 +146,8 @@ class Model(TrainedModel):
     def _embed(self, x: Tensor) -> Tensor:
         """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
         x = x.transpose(0, 1)
-        if x.ndim == 2:
-            embedded: Tensor = self.embed(x)
-            return embedded
-        return self._soft(self.read(x.reshape(-1, 1, *x.shape[2:]))).view(*x.shape[:2], -1)
+        embedded: Tensor = self.embed(x) if x.ndim == 2 else self._soft(self.read(x.reshape(-1, 1, *x.shape[2:])))
+        return embedded.view(*x.shape[:2], -1)
 
     def _soft(self, logits: Tensor) -> Tensor:
         """Return E[embedding of a character] (M, embedding) under what was read, logits (M, symbols)."""
@@ -153,14 +156,13 @@ class Model(TrainedModel):
     def _decode(self, embedded: Tensor) -> Tensor:
         """(U, N, hidden) for embedded queries (T, N, embedding)."""
         _, (last, _) = self.encoder(embedded)
-        context = torch.cat([*last[-1 - self.config.bidirectional :]], 1)  # of the topmost layer, both directions
-        context = F.dropout(context, self.config.dropout, self.training)
+        last = torch.cat([*last[-1 - self.config.bidirectional :]], 1)  # of the topmost layer, both directions
+        context = F.dropout(last, self.config.dropout, self.training)
         h: Tensor = self.decoder(context.expand(self.answer_length, -1, -1).contiguous())[0]
         return F.dropout(h, self.config.dropout, self.training)
 
     def _drawing_loss(self, h: Tensor, y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of the glyphs y (U N, 1, H, W) drawn from h (U, N, hidden), per glyph."""
-        h = h.flatten(0, 1)
+        """Loss of the glyphs y (N, 1, H, W) drawn from h (N, hidden), per glyph."""
         if not self.config.latent_dim:
             squared = (self.draw(h).float().sigmoid() - y).square()
             return squared.sum((1, 2, 3)).mean(), {"squared_error": squared.detach().mean()}
@@ -242,7 +244,7 @@ class QueryBatches:
         UserError: there are fewer queries than one batch needs, or a process would get none.
     """
 
-    def __init__(self, model: Model, folder: Path, seed: int, devices: Processes) -> None:
+    def __init__(self, model: Model, folder: Path, seed: int, devices: Any) -> None:
         config, content = model.config, arrays.load(folder, "train")
         self.examples = round(config.train_fraction * len(content["x"]))
         if not devices.world_size <= config.batch_size <= self.examples:
@@ -271,7 +273,9 @@ class QueryBatches:
         if self.handwriting and self.config.source == "image":
             batch |= self._written(queries, draws)
         if self.handwriting and self.config.target == "image":
-            batch["drawings"] = self.handwriting.draw(answers, draws)
+            drawn = torch.randint(answers.shape[1], (len(answers),), generator=draws)
+            shown = answers[torch.arange(len(answers)), drawn]
+            batch |= {"drawn": drawn, "drawings": self.handwriting.draw(shown, draws)}
         return {name: value.to(self.devices.device) for name, value in batch.items()}
 
     def _written(self, queries: Tensor, draws: torch.Generator) -> dict[str, Tensor]:

@@ -83,7 +83,15 @@ MEASURES = {
         "Digits read as they should ({features})",
         "share",
         "higher",
-        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones.",
+        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones, with the levels of "
+        "each stretched: the brightest tenth of its pixels white, what is below three tenths of that black.",
+        REAL,
+    ),
+    "digits_read_unstretched": Measure(
+        "Digits read without stretching ({features})",
+        "share",
+        "higher",
+        "The same of the drawings as they are: the mean of all handwriting is pale, and mostly read as an 8.",
         REAL,
     ),
     "diversity": Measure(
