@@ -159,7 +159,8 @@ def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor, stretched: b
         minus = digit & (strokes[:, MINUS_ROWS].sum((1, 2)) > MINUS_SHARE * ink)
         codes[minus] = labels.index("-")
         digit &= ~minus
-    for part in torch.split(digit.nonzero()[:, 0], 1000):
+    places = digit.nonzero()[:, 0]
+    for part in torch.split(places, 1000) if len(places) else ():
         x = glyphs[part]
         if stretched:
             white = x.flatten(1).quantile(0.9, 1)[:, None, None].clamp_min(0.1)
