@@ -1,4 +1,4 @@
-"""Closed forms against scikit-learn, in one process, from the same start: `closed_form.py mixture N D K iterations` or `pca N D d`.
+"""Closed forms against scikit-learn, in one process: `closed_form.py mixture N D K iterations` or `closed_form.py pca N D d`.
 
 Prints seconds of both sides, and what shows that both did the same work: the log-likelihoods that they reached.
 """

@@ -9,6 +9,7 @@
   of EM beside an N x K and an N x K x D array.
 * Text-to-text arithmetic to 99 % exact answers against a Keras encoder-decoder LSTM of the same sizes on its torch backend, in
   `.work/keras-venv`: ours by a short one-cycle training, and with Keras' own settings.
+* Tiles read from an HDF5 file by one core, a sampler each, against those that the training of the tile VAE uses.
 
 The table goes to the terminal and to benchmarks/RESULTS.md.
 """
@@ -33,7 +34,7 @@ PAIRS = 5
 def main() -> None:
     """Run all comparisons and write the table."""
     peer = peer_python()
-    rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic()]
+    rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic(), *tiles()]
     table = ["| what | ours | peer | ratio |", "|---|---|---|---|", *rows]
     title = f"Last printed on {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}. Medians of {PAIRS} pairs."
     text = "\n".join(["# Speed", "", title, "", *table, ""])
@@ -153,6 +154,21 @@ def arithmetic() -> list[str]:
             f"{theirs['seconds'] / mine['seconds']:.2f} |"
         )
         print(rows[-1], file=sys.stderr)
+    return rows
+
+
+def tiles() -> list[str]:
+    """Tiles/s of each sampler on one core, and those that a training with two threads uses."""
+    runs = [measure(sys.executable, "tile_speed.py") for _ in range(PAIRS)]
+    used = statistics.median(run["used"] for run in runs)
+    rows = []
+    for law in ("equal", "by_pixel", "by_density"):
+        ratios = [run[law] / run["used"] for run in runs]
+        mine = statistics.median(run[law] for run in runs)
+        rows.append(
+            f"| sampler {law}, tiles/s on one core | {mine:,.0f} | {used:,.0f} (used by training) | "
+            f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
+        )
     return rows
 
 

@@ -19,6 +19,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "autoencoder": {"latent_dim": 4, "channels": [4, 8]},
     "vae": {"latent_dim": 4, "channels": [4, 8]},
     "gan": {"latent_dim": 4, "channels": [4, 8]},
+    "tile_vae": {"latent_dim": 4, "channels": [4, 8], "beta": 1.0},
 }
 
 

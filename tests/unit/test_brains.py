@@ -57,13 +57,13 @@ def prepared(name: str = "toy", **changes: Any) -> Path:
 # -- statistics and split
 
 
-@pytest.mark.parametrize("options", [{}, {"chunks": (16, 16)}, {"chunks": (7, 130), "maxshape": (None, None)}, {"compression": "gzip"}])
-def test_statistics_are_numpy_s_of_the_whole_however_the_file_is_laid_out(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [{}, {"chunks": (16, 16)}, {"chunks": (7, 13)}, {"compression": "gzip"}])
+def test_statistics_are_numpy_s_of_the_whole_however_it_is_laid_out(options: dict[str, Any], monkeypatch: Any) -> None:
     monkeypatch.setattr(sections, "BLOCK", 1 << 12)  # many blocks
     content = images(counts=(3, 4, 2))
     content["y/0"] = np.random.default_rng(1).integers(1, 256, (300, 400)).astype(np.uint8)
     content["y/0"][77, 311] = 0
-    write(content, **({**options, "chunks": (7, 13)} if "maxshape" in options else options))
+    write(content, **options)
     statistics = arrays.statistics(prepared())
     for split, names in {"train": "xy", "test": "z"}.items():
         x = np.concatenate([image.ravel() for name, image in content.items() if name[0] in names])
@@ -94,7 +94,7 @@ def test_structure_is_the_deviation_of_each_cell() -> None:
     write({"x/0": x, "y/0": x})
     with sections.opened(Path("sections.h5")) as file:
         structure = sections.measure(file["x/0"])[1]
-    expected = [[round(float(x[r : r + 64, c : c + 64].std())) for c in range(0, x.shape[1], 64)] for r in range(0, x.shape[0], 64)]
+    expected = [[round(float(x[r : r + 64, c : c + 64].std())) for c in range(0, 190, 64)] for r in range(0, 150, 64)]
     np.testing.assert_array_equal(structure, expected)
 
 
@@ -274,7 +274,7 @@ def test_a_wrong_file_or_brain_is_one_clear_line(kind: str, changes: dict[str, A
 
 def test_two_brains_leave_none_for_validation() -> None:
     write(images(counts=(2, 3)))
-    with pytest.raises(UserError, match="leaves no brain to train on .*; set validation_brain: none"):
+    with pytest.raises(UserError, match=r"leaves no brain to train on .*; set validation_brain: none"):
         prepared(validation_brain="fewest_images")
     assert arrays.statistics(prepared())["brains"]["x"]["split"] == "test"
 

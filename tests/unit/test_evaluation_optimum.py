@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, r2_score
 
 from regen import models
 from regen.data import arrays, classrooms, letters
 from regen.evaluation import components, graphs, mixtures, planes, regression
-from regen.evaluation.letters import equal_frequencies, occurrences
+from regen.evaluation.letters import equal_frequencies, occurrences, tiles
 from regen.evaluation.measures import MEASURES
 from regen.evaluation.subject import Subject
 from regen.evaluation.suite import evaluate
@@ -96,6 +97,13 @@ def test_occurrences_are_counted_image_by_image():
     drawn = torch.cat([alphabet[[3, 3, 7]], 1 - alphabet[:2]])
     by_hand = [sum(bool(torch.equal(a, b)) for a in drawn) for b in alphabet]
     assert occurrences(drawn, alphabet).tolist() == by_hand
+
+
+def test_tiles_are_cut_from_a_picture_row_by_row(tmp_path):
+    alphabet = as_images(letters.parse(letters.GLYPHS))[:6]
+    rows = [torch.cat(list(row), 2) for row in torch.split(alphabet, 3)]
+    Image.fromarray((torch.cat(rows, 1)[0] * 255).byte().numpy()).save(tmp_path / "a.png")
+    assert torch.equal(tiles(tmp_path / "a.png", 5, 5), alphabet)
 
 
 def test_equal_frequencies_are_the_chi_square_test_s():

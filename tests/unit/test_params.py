@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from regen import models, params
 from regen.errors import UserError
+from tests import smoke
 
 ROOT = Path(__file__).parents[2]
 TOP = {"seed": 0, "precision": "auto", "threads": 2, "checkpoint_seconds": 20, "launcher": "python", "datasets": {}, "models": {}}
@@ -91,6 +93,18 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+def check(folder):
+    command, environment = [sys.executable, ROOT / "stages/check.py"], {"PYTHONPATH": str(ROOT / "src")}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").iterdir()))
+def test_every_preset_makes_right_params(preset, tmp_path):
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    smoke.apply(tmp_path, *smoke.overrides(preset))
+    assert check(tmp_path).stderr == ""
+
+
 def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_traceback(tmp_path):
     given = yaml.safe_load((ROOT / "params.yaml").read_text())
     given["models"]["punks_vae"]["beta"] = -1
@@ -98,13 +112,7 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given["models"]["punks_autoencoder"]["judge"] = "punks_jugde"
     given["datasets"]["mnist"]["source"] = "floppy"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
-    done = subprocess.run(
-        [sys.executable, ROOT / "stages/check.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(ROOT / "src")},
-    )
+    done = check(tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert all(line.startswith("error: params.yaml: ") for line in done.stderr.splitlines())

@@ -52,7 +52,7 @@ def positions(size: np.ndarray) -> list[tuple[int, int]]:
 def test_equal_draws_a_brain_then_a_section_then_a_position_the_last_row_and_column_included() -> None:
     drawn = counted(law("equal")(2_000_000, np.random.default_rng(0)))
     expected = {
-        (i, *place): 1 / 2 / (BRAINS == BRAINS[i]).sum() / len(positions(size))
+        (i, *place): 1 / 2 / (BRAINS[i] == BRAINS).sum() / len(positions(size))
         for i, size in enumerate(SIZES)
         for place in positions(size)
     }

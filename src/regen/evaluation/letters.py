@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from regen.evaluation import collage, plots
@@ -31,6 +33,8 @@ def evaluate(subject: Subject) -> Measured:
     pixels = letters[0].numel()
     log_likelihood = subject.model.log_likelihood(letters.to(subject.model.device)).cpu()
     entropy = math.log(len(letters))
+    for path in sorted(subject.folder.glob("progress_*.png")):
+        collage.save(collage.grid(inked(tiles(path, *letters.shape[2:])), 8), path)
     if (subject.folder / "training.csv").exists():
         plots.training_curves(
             subject.folder / "training.csv", subject.folder / "training.png", {"nats_per_pixel": entropy / pixels}
@@ -56,6 +60,13 @@ def evaluate(subject: Subject) -> Measured:
 def inked(x: Tensor) -> Tensor:
     """Return binary images as dark ink on light paper with a margin, so that letters are read as such."""
     return 0.97 - 0.75 * torch.nn.functional.pad(x, (1, 1, 1, 1))
+
+
+def tiles(path: Path, height: int, width: int) -> Tensor:
+    """Return the images (n, 1, H, W) that stand edge to edge in a picture of the training."""
+    with Image.open(path) as picture:
+        levels = torch.from_numpy(np.array(picture.convert("L"))).float() / 255
+    return levels.unfold(0, height, height).unfold(1, width, width).reshape(-1, 1, height, width)
 
 
 def occurrences(samples: Tensor, letters: Tensor) -> Tensor:
