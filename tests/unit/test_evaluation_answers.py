@@ -115,7 +115,8 @@ def glyph(symbol):
     if symbol == "-":
         image[13:15, 6:22] = 1.0
     elif symbol != " ":
-        image[:] = int(symbol) / 10 + 0.05
+        image[4:24] = 1.0
+        image[0, 0] = int(symbol) / 10 + 0.05
     return image
 
 
@@ -123,6 +124,10 @@ def test_signs_and_spaces_are_read_by_their_ink_and_digits_by_the_judge():
     words = ("105", "6  ", "-48")
     drawings = torch.stack([torch.stack([glyph(c) for c in word]) for word in words])
     assert torch.equal(answers.read_codes(Judge(), list(SYMBOLS), drawings, stretched=False), codes(*words))
+
+
+def test_a_little_dirt_is_no_ink():
+    assert answers.read_codes(Judge(), list(SYMBOLS), torch.full((1, 1, 28, 28), 0.15)).tolist() == [[12]]
 
 
 def test_drawings_that_are_all_the_same_have_no_diversity():

@@ -125,7 +125,9 @@ PATHS = {"interpolation_section", "interpolation_sections"}
 @pytest.mark.parametrize(
     ("beta", "more"), [(1.0, {"aggregate_variances", "aggregate_norms"}), (0.0, {"samples_prior"})], ids=["vae", "autoencoder"]
 )
-def test_all_pictures_and_figures_are_made_the_same_each_time(beta: float, more: set[str], prepared: Path, tmp_path: Path) -> None:
+def test_all_pictures_and_figures_are_made_the_same_each_time(
+    beta: float, more: set[str], prepared: Path, tmp_path: Path
+) -> None:
     block = {
         "dataset": "toy", "family": "tile_vae", "latent_dim": 4, "channels": [2, 4], "beta": beta, "epochs": 1,
         "batch_size": 8, "learning_rate": 1e-3,

@@ -21,8 +21,9 @@ from regen.seeding import generator
 
 COMPARED = 2000  # digits whose features are compared
 SHOWN = 40  # answers beside their queries
-INK = 10.0  # sum of a glyph's levels (0 to 1) under which it is a space: the palest 1 has 14
-MINUS_ROWS, MINUS_SHARE = slice(9, 19), 0.99  # a minus sign keeps to the middle rows, and no digit does
+FAINT = 0.2  # levels up to this are no ink
+INK = 4.0  # sum of the levels above FAINT under which a glyph is a space: the thinnest handwritten 1 has 13
+MINUS_ROWS, MINUS_SHARE = slice(9, 19), 0.985  # a minus sign keeps to the middle rows, and no digit does
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,16 @@ def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor, stretched: b
     the brightest tenth of the pixels becomes white, and what is below 3/10 of that black. `stretched` = False: as it is.
     """
     glyphs = drawings.flatten(0, 1)
-    ink = glyphs.sum((1, 2))
+    strokes = (glyphs - FAINT).clamp_min(0)
+    ink = strokes.sum((1, 2))
     codes = torch.full((len(glyphs),), labels.index(" "))
     digit = ink >= INK
     if "-" in labels:
-        minus = digit & (glyphs[:, MINUS_ROWS].sum((1, 2)) > MINUS_SHARE * ink)
+        minus = digit & (strokes[:, MINUS_ROWS].sum((1, 2)) > MINUS_SHARE * ink)
         codes[minus] = labels.index("-")
         digit &= ~minus
-    for part in torch.split(digit.nonzero()[:, 0], 1000):
+    places = digit.nonzero()[:, 0]
+    for part in torch.split(places, 1000) if len(places) else ():
         x = glyphs[part]
         if stretched:
             white = x.flatten(1).quantile(0.9, 1)[:, None, None].clamp_min(0.1)
