@@ -7,6 +7,7 @@ with beta = 1 is the negative ELBO. With beta = 0, z = mu(x): no noise, no prior
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,16 +161,25 @@ class TileBatches:
                 f"batch_size: expected {devices.world_size} (processes) to {config.tiles_per_epoch} (tiles_per_epoch), "
                 f"got {config.batch_size}"
             )
+        if config.patience and "validation" not in arrays.statistics(folder)["splits"]:
+            raise UserError(
+                f"patience: {config.patience} epochs without a better validation loss, but {folder.name} has no validation brain; "
+                f"set datasets.{folder.name}.validation_brain, or patience: 0"
+            )
         self.per_epoch = config.tiles_per_epoch // config.batch_size
         self.patience = config.patience
         self.seed = seed
         self.devices = devices
         self.tiles = Tiles(folder, "train", config.sampler, config.batch_size, seed)
         self.validation = Tiles(folder, "validation", config.sampler, VALIDATED, seed, "validation") if config.patience else None
+        self._reader = ThreadPoolExecutor(1)  # reads the next step's tiles while this one is computed
+        self._ahead: tuple[int, Future[Any]] | None = None
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return this process's share of one step's batch: `x` (n, 1, T, T) in [0, 1]."""
-        return self._on_device(self.tiles.batch(step, slice(self.devices.rank, None, self.devices.world_size)))
+        wanted = self._ahead[1] if self._ahead and self._ahead[0] == step else self._read(step)
+        self._ahead = step + 1, self._read(step + 1)
+        return self._on_device(wanted.result())
 
     @torch.no_grad()
     def validate(self, model: TrainedModel) -> float:
@@ -178,6 +188,9 @@ class TileBatches:
         torch.manual_seed(derive_seed(self.seed, "validation"))
         parts = chunks(self._on_device(self.validation.batch(0))["x"], 256)
         return sum(float(model.loss({"x": part}, "player")[0]) * len(part) for part in parts) / VALIDATED
+
+    def _read(self, step: int) -> Future[Any]:
+        return self._reader.submit(self.tiles.batch, step, slice(self.devices.rank, None, self.devices.world_size))
 
     def _on_device(self, tiles: Any) -> dict[str, Tensor]:
         return {"x": torch.from_numpy(tiles).to(self.devices.device)[:, None].float().div_(255)}
