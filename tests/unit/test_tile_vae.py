@@ -215,7 +215,7 @@ def test_the_validation_loss_is_that_of_the_validation_brain_alone(prepared: Pat
 
 def test_patience_without_a_validation_brain_is_one_clear_line(prepared: Path, devices: Devices) -> None:
     folder = prepare("none")
-    with pytest.raises(UserError, match=r"toy has no validation brain; set .*, or patience: 0"):
+    with pytest.raises(UserError, match=r"toy has no such brain; set .*, or patience: 0"):
         build(patience=1).batches(folder, 0, devices)
 
 

@@ -163,7 +163,7 @@ class TileBatches:
             )
         if config.patience and "validation" not in arrays.statistics(folder)["splits"]:
             raise UserError(
-                f"patience: {config.patience} epochs without a better validation loss, but {folder.name} has no validation brain; "
+                f"patience: {config.patience} epochs without a better validation loss, but {folder.name} has no such brain; "
                 f"set datasets.{folder.name}.validation_brain, or patience: 0"
             )
         self.per_epoch = config.tiles_per_epoch // config.batch_size
