@@ -176,7 +176,7 @@ class Model(TrainedModel):
 
 
 def reader(shape: tuple[int, ...], channels: list[int], symbols: int, features: int = 128) -> nn.Sequential:
-    """Return a network from glyphs (N, 1, H, W) to logits (N, symbols): two convolutions a channel count, the first of stride 2."""
+    """Return a network from glyphs (N, 1, H, W) to logits (N, symbols): two convolutions a count, the first of stride 2."""
     stack: list[nn.Module] = []
     previous, height, width = shape
     for place, count in enumerate(channels):
