@@ -118,7 +118,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("prepared/toy")
 
 
-COMMON = {"sections", "examples", "reconstructions", "samples", "samples_few", "latents", "coverage"}
+COMMON = {"sections", "examples", "reconstructions", "samples", "samples_few", "latents_by_brain", "coverage"}
 PATHS = {"interpolation_section", "interpolation_sections"}
 
 

@@ -55,7 +55,7 @@ def norms(mu: Tensor, sigma: Tensor, noise: Tensor) -> dict[str, tuple[np.ndarra
     length = (mu + sigma * noise).double().norm(dim=1).numpy()
     d = mu.shape[1]
     low, high = min(length.min(), chi.ppf(1e-4, d)), max(np.quantile(length, 0.995), chi.ppf(0.9999, d))
-    edges = np.linspace(low, high, 61)
+    edges = np.linspace(low, high, 41)
     middle = (edges[1:] + edges[:-1]) / 2
     density = np.histogram(length, edges)[0] / len(length) / (edges[1] - edges[0])
     return {"aggregate posterior": (middle, density), "prior": (middle, chi.pdf(middle, d))}

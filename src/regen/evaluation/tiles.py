@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,8 +148,23 @@ def plane(subject: TilesSubject) -> Measured:
     names = [brain if split_of[brain] == "train" else f"{brain} ({split_of[brain]})" for brain in brains]
     share = scores.square().sum(0) / centred.square().sum()
     xlabel, ylabel = (f"component {k + 1}: {float(share[k]):.0%} of the variance" for k in (0, 1))
-    plots.scatter(scores.numpy(), subject.folder / "latents.png", np.concatenate(labels), names, xlabel, ylabel)
+    panels(scores.numpy(), np.concatenate(labels), names, (xlabel, ylabel), subject.folder / "latents_by_brain.png")
     return {"plane_variance": measured(float(share.sum()))}
+
+
+def panels(points: np.ndarray, labels: np.ndarray, names: list[str], axes: tuple[str, str], out: Path) -> None:
+    """Draw (N, 2) points, a panel for each label: its own in colour, the others in grey behind."""
+    wide = min(3, len(names))
+    high = -(-len(names) // wide)
+    with plots.figure(out, (3.1 * wide, 2.9 * high), high, wide, sharex=True, sharey=True) as found:
+        for k, (axis, name) in enumerate(zip(found, names, strict=False)):
+            own = labels == k
+            axis.scatter(*points[~own].T, s=3, color="#D4D4D0", linewidths=0)
+            axis.scatter(*points[own].T, s=5, color=plots.COLOURS[k % len(plots.COLOURS)], alpha=0.7, linewidths=0)
+            axis.set_title(name)
+            axis.tick_params(labelbottom=True)
+            axis.set_xlabel(axes[0] if k >= len(names) - wide else "")
+            axis.set_ylabel(axes[1] if k % wide == 0 else "")
 
 
 def sampler(subject: TilesSubject) -> Measured:

@@ -83,6 +83,10 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "samples_few": ("Ten new tiles", "Twice as large."),
     "interpolation_section": ("Within one section", "From one tile of a section of the test brain to another of its tiles."),
     "interpolation_sections": ("Between two sections", "From a tile of one section of the test brain to a tile of another."),
+    "latents_by_brain": (
+        "Latents by brain",
+        "The first two principal components of 3,000 tiles' latents, as many of each brain; in grey, the other brains'.",
+    ),
     "aggregate_variances": (
         "Aggregate posterior, by latent",
         "Variance of each latent over all training tiles, of which the posterior means have one part and its width the other.",
