@@ -150,7 +150,9 @@ class Model(TrainedModel):
         return embedded.view(*x.shape[:2], -1)
 
     def _soft(self, logits: Tensor) -> Tensor:
-        """Return E[embedding of a character] (M, embedding) under what was read, logits (M, symbols)."""
+        """Return E[embedding of a character] (M, embedding) under what was read; once trained to name, the likeliest's."""
+        if self.config.naming and not self.training:
+            logits = F.one_hot(logits.argmax(1), logits.shape[1]).log()
         return logits.softmax(1).to(self.embed.weight.dtype) @ self.embed.weight
 
     def _decode(self, embedded: Tensor) -> Tensor:
