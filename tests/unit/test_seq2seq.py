@@ -158,6 +158,20 @@ def test_drawings_lie_in_the_unit_range_and_only_a_latent_varies_them():
         assert torch.equal(one, other) == (latent_dim == 0)
 
 
+def test_a_glyph_that_is_named_is_answered_like_the_typed_character():
+    model = build("seq2seq", source="image", naming=1.0, **SMALL).eval()
+    x = torch.rand(6, 5, 28, 28)
+    typed = model.read(x.flatten(0, 1)[:, None]).argmax(1).view(6, 5)
+    torch.testing.assert_close(model.answer_logits(x), model.answer_logits(typed))
+
+
+def test_a_glyph_that_is_not_named_is_the_mean_of_what_it_may_be():
+    model = build("seq2seq", source="image", **SMALL).eval()
+    logits = torch.randn(4, 13)
+    expected = sum(torch.exp(logits[:, [c]]) * model.embed.weight[c] for c in range(13)) / torch.exp(logits).sum(1, keepdim=True)
+    torch.testing.assert_close(model._soft(logits), expected)
+
+
 def test_codes_are_read_as_texts_without_their_padding():
     assert build("seq2seq").texts(torch.tensor([[11, 4, 8], [6, 12, 12]])) == ["-48", "6"]
 

@@ -150,7 +150,9 @@ class Model(TrainedModel):
         return embedded.view(*x.shape[:2], -1)
 
     def _soft(self, logits: Tensor) -> Tensor:
-        """Return E[embedding of a character] (M, embedding) under what was read, logits (M, symbols)."""
+        """Return E[embedding of a character] (M, embedding) under what was read; once trained to name, the likeliest's."""
+        if self.config.naming and not self.training:
+            logits = F.one_hot(logits.argmax(1), logits.shape[1]).log()
         return logits.softmax(1).to(self.embed.weight.dtype) @ self.embed.weight
 
     def _decode(self, embedded: Tensor) -> Tensor:
@@ -175,24 +177,22 @@ class Model(TrainedModel):
         return distortion + rate, {"squared_error": squared.detach().mean(), "rate": rate.detach()}
 
 
-def reader(shape: tuple[int, ...], channels: list[int], symbols: int) -> nn.Sequential:
-    """Return a network from glyphs (N, 1, H, W) to (N, symbols): convolutions of stride 2 (5x5, then 3x3), a linear layer."""
+def reader(shape: tuple[int, ...], channels: list[int], symbols: int, features: int = 128) -> nn.Sequential:
+    """Return a network from glyphs (N, 1, H, W) to logits (N, symbols): two convolutions a count, the first of stride 2."""
     stack: list[nn.Module] = []
     previous, height, width = shape
     for place, count in enumerate(channels):
-        size = 3 if place else 5
-        stack += [nn.Conv2d(previous, count, size, 2, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
+        for depth, size, stride in ((previous, 3 if place else 5, 2), (count, 3, 1)):
+            stack += [nn.Conv2d(depth, count, size, stride, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
         previous, height, width = count, -(-height // 2), -(-width // 2)
-    return nn.Sequential(*stack, nn.Flatten(), nn.Linear(previous * height * width, symbols))
+    head = [nn.Linear(previous * height * width, features), nn.ReLU(), nn.Linear(features, symbols)]
+    return nn.Sequential(*stack, nn.Flatten(), *head)
 
 
 class Handwriting:
     """The images of every character, in one pool on the device: a glyph is a place in it.
 
-    Args:
-        folder: prepared queries.
-        split: whose digits and operators.
-        device: where the glyphs are wanted.
+    `folder` holds the prepared queries, `split` says whose digits and operators.
     """
 
     def __init__(self, folder: Path, split: str, device: torch.device | str = "cpu") -> None:
