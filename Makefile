@@ -66,8 +66,8 @@ mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
 bench: setup  ## speed, side by side with others' implementations
 	python benchmarks/run.py
 
-clean:  ## forget interrupted trainings and the smoke run
-	rm -rf .work/train .work/smoke
+clean:  ## forget interrupted trainings and studies, and the smoke run
+	rm -rf .work/train .work/studies .work/smoke
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --no-header pyproject.toml -o requirements.lock

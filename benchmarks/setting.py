@@ -9,6 +9,10 @@ LATENT_DIM = 64
 BATCH = 64
 STEPS = 60  # measured, an epoch of them
 THREADS = 2
+BLOCK = {  # our side's block of params.yaml, but for its epochs
+    "dataset": "bench", "family": "vae", "latent_dim": LATENT_DIM, "channels": CHANNELS,
+    "batch_size": BATCH, "learning_rate": 1e-3,
+}  # fmt: skip
 
 
 def images() -> np.ndarray:

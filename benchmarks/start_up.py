@@ -32,10 +32,7 @@ def main() -> None:
     from regen.training.devices import Devices
     from regen.training.loop import train  # noqa: F401
 
-    block = {
-        "dataset": "bench", "family": "vae", "latent_dim": setting.LATENT_DIM, "channels": setting.CHANNELS,
-        "epochs": 1, "batch_size": setting.BATCH, "learning_rate": 1e-3,
-    }  # fmt: skip
+    block = {**setting.BLOCK, "epochs": 1}
     devices = Devices("auto", setting.THREADS)
     model = models.build(models.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
     batches = ArrayBatches({"x": setting.images()[: setting.BATCH]}, setting.BATCH, 0, devices)

@@ -34,10 +34,7 @@ def trained() -> float:
     from regen.training.devices import Devices
     from regen.training.loop import train
 
-    block = {
-        "dataset": "bench", "family": "vae", "latent_dim": setting.LATENT_DIM, "channels": setting.CHANNELS,
-        "epochs": 20, "batch_size": setting.BATCH, "learning_rate": 1e-3,
-    }  # fmt: skip
+    block = {**setting.BLOCK, "epochs": 20}
     devices = Devices("auto", setting.THREADS)
     model = models.build(models.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
     assert isinstance(model, TrainedModel)

@@ -22,10 +22,7 @@ from regen.training.loop import train
 def main() -> None:
     """Train one warm-up epoch, then one that counts."""
     devices = Devices("auto", setting.THREADS)
-    block = {
-        "dataset": "bench", "family": "vae", "latent_dim": setting.LATENT_DIM, "channels": setting.CHANNELS,
-        "epochs": 1, "batch_size": setting.BATCH, "learning_rate": 1e-3,
-    }  # fmt: skip
+    block = {**setting.BLOCK, "epochs": 1}
     spec = DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64))
     batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
     seconds = []
