@@ -11,6 +11,8 @@ import yaml
 
 from tests import smoke
 
+pytestmark = pytest.mark.timeout(3600)  # the first test waits for two whole runs
+
 
 def test_the_run_ends_with_a_page_that_needs_no_network(copy):
     page = (copy / "reports/index.html").read_text()
