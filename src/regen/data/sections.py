@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def digest(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(".partial")
+    partial = note.with_suffix(f".{os.getpid()}")  # processes of one training may write it at once
     partial.write_text(json.dumps({"identity": identity, "sha256": sha256}), encoding="utf-8")
     partial.replace(note)
     return {"bytes": state.st_size, "sha256": sha256}
