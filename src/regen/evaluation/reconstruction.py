@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from regen.evaluation.equal_pixels import equal_pixels
@@ -43,23 +45,26 @@ def denoising_measures(clean: Tensor, noisy: Tensor, denoised: Tensor, limit: Te
 
 
 def _per_image(x: Tensor, y: Tensor, name: str, ssim: bool = True) -> dict[str, Tensor]:
-    """Return MSE, PSNR and SSIM (Wang et al. 2004: Gaussian window of sigma 1.5) of each image, (N,)."""
-    from torchmetrics.functional.image import structural_similarity_index_measure  # takes 5 s to import
-
+    """Return MSE, PSNR and SSIM of each image, (N,)."""
     images(x, "originals"), images(y, name)
     same_dimensions(originals=x, **{name: y})
     result: dict[str, list[Tensor]] = {"mse": [], "psnr": [], **({"ssim": []} if ssim else {})}
-    # Ten at a time: the filter's temporaries then stay in the cache, three times faster than 100.
-    for target, got in zip(torch.split(x, 10), torch.split(y.to(x.device), 10), strict=True):
+    for target, got in zip(torch.split(x, 100), torch.split(y.to(x.device), 100), strict=True):
         target, got = pixels(target), pixels(got)
         mse = (target.double() - got).square().flatten(1).mean(1)
         result["mse"].append(mse)
         result["psnr"].append((-10 * mse.log10()).clamp(max=MAX_PSNR))
         if ssim:
-            similarity = structural_similarity_index_measure(got, target, data_range=1.0, reduction="none")
-            assert isinstance(similarity, Tensor)  # a pair only where the whole map is asked for
-            result["ssim"].append(similarity)
+            result["ssim"].append(torch.tensor([_ssim(*pair) for pair in zip(target.cpu().numpy(), got.cpu().numpy(), strict=True)]))
     return {measure: torch.cat(parts).cpu() for measure, parts in result.items()}
+
+
+def _ssim(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the structural similarity of two (C, H, W) images in [0, 1] (Wang et al. 2004: Gaussian window of sigma 1.5)."""
+    similarity = structural_similarity(
+        x, y, data_range=1.0, channel_axis=0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    return float(similarity)
 
 
 class PCA:
