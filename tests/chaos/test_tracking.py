@@ -32,7 +32,7 @@ from regen.tracking.sync import sync
 pause = float(sys.argv[1])
 work = Path(".work/train/vae/s1")
 (work / "progress").mkdir(parents=True)
-mirror = launch.mirrored("vae", "s1", {"beta": 1.0}, "punks", "cpu")
+mirror = launch.mirrored("vae", "s1", {"beta": 1.0}, "punks", "cpu", after=float(sys.argv[2]))
 for epoch in range(1, 7):
     with (work / "history.csv").open("a") as file:
         file.write(("epoch,loss\\n" if epoch == 1 else "") + f"{epoch},{1 / epoch}\\n")
@@ -147,9 +147,9 @@ def proxy(server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     proxy.set("refuse")
 
 
-def train(pause: float) -> tuple[float, list[str]]:
+def train(pause: float, after: float = 0) -> tuple[float, list[str]]:
     """Train to the end. Returns the seconds that `finish` took, and the lines on stderr."""
-    command = [sys.executable, "-c", TRAINER, str(pause)]
+    command = [sys.executable, "-c", TRAINER, str(pause), str(after)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return float(done.stdout.split()[-1]), done.stderr.splitlines()
@@ -188,6 +188,25 @@ def test_a_server_that_refuses(proxy: Proxy, server: int, tmp_path: Path) -> Non
     assert_sync_completes(server, tmp_path.name)
 
 
+def test_a_server_that_refuses_what_a_short_training_left(
+    proxy: Proxy, server: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proxy.set("refuse")
+    finish, lines = train(pause=0, after=20)
+    assert finish < 1
+    assert lines == []  # nobody has tried yet
+    end = time.monotonic() + 30
+    while not list(tmp_path.glob(".work/tracking/boxes/*/behind")):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    with launch.mirrored("gan", "s1", {}, "punks", "cpu"):
+        pass
+    assert re.fullmatch(r"tracking: http://127.0.0.1:\d+: connection refused; .*\n", capsys.readouterr().err)
+    proxy.set("forward")
+    sync()
+    assert not list(tmp_path.glob(".work/tracking/boxes/*/behind"))
+
+
 def test_a_server_that_accepts_and_never_answers(proxy: Proxy, server: int, tmp_path: Path) -> None:
     proxy.set("hang")
     finish, lines = train(pause=0.2)
@@ -200,7 +219,11 @@ def test_a_server_that_accepts_and_never_answers(proxy: Proxy, server: int, tmp_
 def test_a_server_that_dies_in_the_middle(proxy: Proxy, server: int, tmp_path: Path) -> None:
     client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server}")
     trainer = subprocess.Popen(
-        [sys.executable, "-c", TRAINER, "-1"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", TRAINER, "-1", "0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert trainer.stdin is not None
     trainer.stdin.write("\n\n")

@@ -33,7 +33,7 @@ from regen.tracking import launch
 key, pause = sys.argv[1], float(sys.argv[2])
 work = Path(".work/train") / key / "s1"
 work.mkdir(parents=True)
-with launch.mirrored(key, "s1", {"beta": 1.0}, "punks", "cpu"):
+with launch.mirrored(key, "s1", {"beta": 1.0}, "punks", "cpu", after=float(sys.argv[3])):
     for epoch in (1, 2):
         with (work / "history.csv").open("a") as file:
             file.write(("epoch,loss\\n" if epoch == 1 else "") + f"{epoch},{1 / epoch}\\n")
@@ -69,7 +69,7 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def childless(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root where no mirror gets off the ground: all is left to `sync`."""
-    monkeypatch.setattr(launch, "_spawn", lambda folder, mode: None)
+    monkeypatch.setattr(launch, "_spawn", lambda folder, mode, after: None)
     return root
 
 
@@ -464,9 +464,9 @@ def test_no_stage_imports_mlflow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": SOURCES})
 
 
-def start_trainer(root: Path, key: str, pause: float) -> subprocess.Popen[str]:
+def start_trainer(root: Path, key: str, pause: float, after: float) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": SOURCES}
-    command = [sys.executable, "-c", TRAINER, key, str(pause)]
+    command = [sys.executable, "-c", TRAINER, key, str(pause), str(after)]
     return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -479,9 +479,10 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return True
 
 
-def test_four_mirrors_that_start_at_once_share_a_fresh_database(root: Path) -> None:
+@pytest.mark.parametrize("after", [0, 20])  # a mirror each, and one courier for all
+def test_four_mirrors_that_start_at_once_share_a_fresh_database(after: float, root: Path) -> None:
     (root / "mlflow.db").unlink()
-    trainers = [start_trainer(root, key, pause=0) for key in ("a", "b", "c", "d")]
+    trainers = [start_trainer(root, key, pause=0, after=after) for key in ("a", "b", "c", "d")]
     for trainer in trainers:
         trainer.communicate(timeout=60)
         assert trainer.returncode == 0
@@ -491,8 +492,20 @@ def test_four_mirrors_that_start_at_once_share_a_fresh_database(root: Path) -> N
     assert all(points(run) == Counter([("train/loss", 1), ("train/loss", 2)]) for run in runs())
 
 
+def test_one_courier_delivers_what_several_short_stages_leave(root: Path) -> None:
+    train(key="a")
+    train(key="b")
+    evaluate(key="b")
+    boxes = root / ".work/tracking/boxes"
+    assert eventually(lambda: {run.info.run_name: run.info.status for run in runs()} == {"a": "FINISHED", "b": "FINISHED"})
+    assert eventually(lambda: any(run.data.metrics.get("eval/psnr") == 21.5 for run in runs()))
+    assert {run.info.run_name: points(run)[("train/loss", 3)] for run in runs()} == {"a": 1, "b": 1}
+    (box,) = boxes.iterdir()
+    assert eventually(lambda: {path.name for path in box.iterdir()} <= {"lock"})
+
+
 def test_a_mirror_ends_when_its_trainer_is_killed_and_closes_the_run(root: Path) -> None:
-    trainer = start_trainer(root, "vae", pause=120)
+    trainer = start_trainer(root, "vae", pause=120, after=0)
     assert eventually(lambda: any(run.data.metrics.get("train/loss") == 0.5 for run in runs()))
     assert [run.info.status for run in runs()] == ["RUNNING"]
     trainer.send_signal(signal.SIGKILL)

@@ -55,7 +55,9 @@ def _per_image(x: Tensor, y: Tensor, name: str, ssim: bool = True) -> dict[str, 
         result["mse"].append(mse)
         result["psnr"].append((-10 * mse.log10()).clamp(max=MAX_PSNR))
         if ssim:
-            result["ssim"].append(torch.tensor([_ssim(*pair) for pair in zip(target.cpu().numpy(), got.cpu().numpy(), strict=True)]))
+            result["ssim"].append(
+                torch.tensor([_ssim(*pair) for pair in zip(target.cpu().numpy(), got.cpu().numpy(), strict=True)])
+            )
     return {measure: torch.cat(parts).cpu() for measure, parts in result.items()}
 
 

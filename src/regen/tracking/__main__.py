@@ -18,12 +18,14 @@ def main() -> None:
     mirror = commands.add_parser("mirror", help="(started by stages) mirror one training or evaluation while it runs")
     mirror.add_argument("folder", type=Path)
     mirror.add_argument("mode", choices=["train", "evaluate"])
+    mirror.add_argument("box", type=Path)
+    mirror.add_argument("after", type=float)
     given = parser.parse_args()
     if given.command == "sync":
         with reported():
             sync()
     else:
-        follow(given.folder, given.mode)
+        follow(given.folder, given.mode, given.box, given.after)
 
 
 if __name__ == "__main__":

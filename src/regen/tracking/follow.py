@@ -1,10 +1,12 @@
-"""The child process beside a stage: tail its files, send what is new, end when it ends. Nothing here can hurt the stage."""
+"""The child process beside a stage: tail a long training's files and send what is new. Nothing here can hurt the stage."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -12,11 +14,12 @@ from typing import TextIO
 
 from filelock import FileLock
 
-from regen.tracking import lineage, state
+from regen.tracking import courier, lineage, state
+from regen.tracking.courier import GRACE, reason
 
 POLL = 1.0  # seconds between two looks at the files
 SLOWEST_POLL = 30.0  # while the server does not answer
-GRACE = 120  # seconds after the stage's end; what is not sent by then is left to `sync`
+LATER = "the work goes on, `make mlflow-sync` sends what is missing"
 
 
 def quieten(timeout: int) -> None:
@@ -33,48 +36,76 @@ def quieten(timeout: int) -> None:
     }
 
 
-def follow(folder: Path, mode: str) -> None:
-    """Mirror one training (mode `train`) or evaluation (mode `evaluate`) until the stage that started this ends."""
+def follow(folder: Path, mode: str, box: Path, after: float) -> None:
+    """Mirror one training or evaluation of a stage.
+
+    A training is followed from `after` seconds on, until the stage that started this ends. A shorter one, and an evaluation,
+    waits for its end and goes with the courier: most of what it takes to send them is importing mlflow.
+    """
     os.nice(10)
     quieten(timeout=10)
     voice = _own_voice(folder / "log")
     parent, ended = os.getppid(), threading.Event()
     threading.Thread(target=_watch, args=(ended, voice), daemon=True).start()
-    with FileLock(folder / "lock"):  # a mirror of an earlier attempt may still be sending
-        _Follower(folder, mode, voice).run(parent, ended)
+    tags = _tags(folder, mode)
+    if mode == "train" and not _end_within(after, ended, parent):
+        state.say(folder, "starting")
+        with FileLock(folder / "lock"):  # a mirror of an earlier attempt may still be sending
+            _Follower(folder, tags, voice).run(parent, ended)
+    else:
+        _end_within(math.inf, ended, parent)
+        _end(ended, voice)
+        courier.post(box, folder, mode, tags)
+        courier.carry(box)
+
+
+def _end_within(seconds: float, ended: threading.Event, parent: int) -> bool:
+    """Wait for the end of the stage; returns whether it came."""
+    last = time.monotonic() + seconds
+    while not ended.wait(min(POLL, max(last - time.monotonic(), 0))):
+        if os.getppid() != parent:  # killed, while a process that it forked keeps the pipe open
+            return True
+        if time.monotonic() >= last:
+            return False
+    return True
+
+
+def _tags(folder: Path, mode: str) -> dict[str, str]:
+    noted = state.read(folder / "training.json")
+    if mode == "evaluate":
+        return lineage.of_model(str(noted["run"]["key"]))
+    tags = lineage.of_training(noted["run"])
+    state.write(folder / "lineage.json", tags)  # by the time of a `sync`, dvc.lock may tell of another data set
+    return {**tags, **noted["tags"]}
 
 
 class _Follower:
-    def __init__(self, folder: Path, mode: str, voice: TextIO) -> None:
-        self.folder, self.training, self.voice = folder, mode == "train", voice
+    def __init__(self, folder: Path, tags: dict[str, str], voice: TextIO) -> None:
+        self.folder, self.tags, self.voice = folder, tags, voice
         self.said = False
 
     def run(self, parent: int, ended: threading.Event) -> None:
         from regen.tracking.mirror import Sender, connect
 
         uri = state.server()
-        tags = self._tags()
         sender, delay = None, POLL
         while True:
             last = ended.is_set()
             try:
                 if sender is None:
                     sender = Sender(*connect(uri), uri, self.folder)
-                    sender.describe(tags)
-                    if self.training:
-                        sender.reopen()
-                    else:
-                        sender.link()
+                    sender.describe(self.tags)
+                    sender.reopen()
                 if last:
                     sender.deliver()
-                elif self.training:
+                else:
                     sender.send(state.Source.of(Path(sender.training["work"])))
                 state.say(self.folder, "ready")
                 delay = POLL
             except Exception as error:
                 traceback.print_exc()
                 state.say(self.folder, "behind")
-                self._say(f"{state.shown(uri)}: {reason(error)}; the work goes on, `make mlflow-sync` sends what is missing")
+                self._say(f"{state.shown(uri)}: {reason(error)}; {LATER}")
                 sender, delay = None, min(2 * delay, SLOWEST_POLL)
             if last:
                 return
@@ -82,34 +113,11 @@ class _Follower:
             if os.getppid() != parent:  # killed, while a process that it forked keeps the pipe open
                 _end(ended, self.voice)
 
-    def _tags(self) -> dict[str, str]:
-        noted = state.read(self.folder / "training.json")
-        if not self.training:
-            return lineage.of_model(str(noted["run"]["key"]))
-        tags = lineage.of_training(noted["run"])
-        state.write(self.folder / "lineage.json", tags)  # by the time of a `sync`, dvc.lock may tell of another data set
-        return {**tags, **noted["tags"]}
-
     def _say(self, line: str) -> None:
         if not self.said:
             self.said = True
             with suppress(OSError, ValueError):  # the stage has ended, or nobody reads its stderr
                 print(f"tracking: {line}", file=self.voice, flush=True)
-
-
-def reason(error: Exception) -> str:
-    """Return the cause of a failed call in a few words."""
-    text = str(error)
-    for sign, words in (
-        ("refused", "connection refused"),
-        ("timed out", "no answer in time"),
-        ("resolve", "unknown host"),
-        ("Remote end closed", "connection closed"),
-        ("Connection aborted", "connection closed"),
-    ):
-        if sign in text:
-            return words
-    return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
 
 
 def _own_voice(log: Path) -> TextIO:

@@ -23,6 +23,7 @@ import regen
 from regen import paths
 from regen.tracking import state
 
+AFTER = 20.0  # seconds of training from which on it can be watched in MLflow
 PATIENCE = 3.0  # seconds that `finish` gives a mirror that has reached its server and is not behind
 
 
@@ -33,14 +34,16 @@ class Mirror:
     the child sends the rest and ends.
     """
 
-    def __init__(self, folder: Path | None = None, source: state.Source | None = None, mode: str = "train") -> None:
+    def __init__(
+        self, folder: Path | None = None, source: state.Source | None = None, mode: str = "train", after: float = AFTER
+    ) -> None:
         """Start the child for the training noted in `folder`; nothing without one."""
         self.folder, self.source, self.mode = folder, source, mode
         self.child: subprocess.Popen[bytes] | None = None
         if folder:
-            state.say(folder, "starting")
+            state.say(folder, "waiting")
             try:
-                self.child = _spawn(folder, mode)
+                self.child = _spawn(folder, mode, after)
             except OSError as error:  # no process or memory to spare: `finish` still keeps all for `sync`
                 _say(f"{error}; `make mlflow-sync` sends this run later")
 
@@ -61,10 +64,14 @@ class Mirror:
             return
         said = state.said(folder)
         self.child.stdin.close()
+        uri = state.server()
+        if said == "waiting":  # the courier's from here on; how it fared with the last letters, it has noted
+            if problem := state.problem():
+                _say(f"{state.shown(uri)}: {problem}; `make mlflow-sync` sends what is missing")
+            return
         try:
             self.child.wait(timeout=PATIENCE if said == "ready" else 0.2)  # a server that is slow now stays slow
         except subprocess.TimeoutExpired:
-            uri = state.server()
             if said != "behind" and not uri.startswith("sqlite:"):  # a file does not go away
                 _say(f"still sending to {state.shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
 
@@ -78,8 +85,10 @@ class Mirror:
         self.finish("FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
 
 
-def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, device: str) -> Mirror:
+def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, device: str, after: float = AFTER) -> Mirror:
     """Note one training and start its mirror; one that did not succeed before is continued in the same MLflow run.
+
+    A training that ends within `after` seconds is sent when it has ended.
 
     The trainer's files are looked for in `.work/train/<key>/<signature>/`, its lock beside that folder (`.lock`).
     """
@@ -103,7 +112,7 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
         }
         state.write(folder / "training.json", training)
         state.write(folder.parent / "current.json", {"signature": signature})
-        return Mirror(folder, state.Source.of(work))
+        return Mirror(folder, state.Source.of(work), after=after)
     except Exception as error:
         _say(f"{type(error).__name__}: {error}; this training is not mirrored")
         return Mirror()
@@ -158,9 +167,9 @@ def git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _spawn(folder: Path, mode: str) -> subprocess.Popen[bytes]:
+def _spawn(folder: Path, mode: str, after: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "regen.tracking", "mirror", str(folder), mode],
+        [sys.executable, "-m", "regen.tracking", "mirror", str(folder), mode, str(state.box()), str(after)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},

@@ -3,8 +3,10 @@
     training.json   one training: identity, attempt, params, tags, status       written by the stage (`launch`)
     files-<time>/   its files once it has ended, until the server has them      written by the stage (`launch`)
     sent.json       run id and artefact hashes for each server, time stamps     written by the sender, under `lock`
-    mirror          how the mirror fares: starting, ready or behind             written by the sender
+    mirror          how the mirror fares: waiting, starting, ready or behind    written by the sender
     log             what libraries and tracebacks of the sender said
+
+`.work/tracking/boxes/<server>/` holds letters to the courier of one server and, after a failure, its cause (`behind`).
 
 Nothing here is an out, so it may hold times, paths and run ids.
 """
@@ -12,6 +14,7 @@ Nothing here is an out, so it may hold times, paths and run ids.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -58,7 +61,7 @@ def folders() -> list[Path]:
 
 
 def say(folder: Path, word: str) -> None:
-    """Note how a mirror fares: starting, ready or behind."""
+    """Note how a mirror fares: waiting for the end of a stage, starting, ready or behind."""
     if said(folder) != word:
         (folder / "mirror").write_text(word, encoding="utf-8")
 
@@ -67,6 +70,19 @@ def said(folder: Path) -> str:
     """Return how a mirror fares."""
     path = folder / "mirror"
     return path.read_text(encoding="utf-8") if path.exists() else "starting"
+
+
+def box() -> Path:
+    """The courier's letter box: of one server and one place to work in, so that its own environment holds for all letters."""
+    environment = sorted((name, value) for name, value in os.environ.items() if name.startswith("MLFLOW_"))
+    told = json.dumps([server(), os.getcwd(), os.environ.get("DVC_EXP_NAME"), environment])
+    return base() / "boxes" / hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def problem() -> str | None:
+    """Return why the courier's last delivery failed; None if it did not."""
+    path = box() / "behind"
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def clone() -> str:

@@ -13,7 +13,8 @@ import tenacity
 from regen import paths
 from regen.errors import UserError
 from regen.tracking import lineage, state
-from regen.tracking.follow import quieten, reason
+from regen.tracking.courier import reason
+from regen.tracking.follow import quieten
 
 if TYPE_CHECKING:
     from regen.tracking.mirror import Sender
@@ -61,6 +62,7 @@ def sync() -> None:
     except failures as error:
         problem = f"{state.shown(uri)}: the tracking server can't be used ({reason(error)})"
         raise UserError(f"{problem}; nothing is lost: run `make mlflow-sync` again when it can") from None
+    (state.box() / "behind").unlink(missing_ok=True)
     if not lines:
         print("nothing to send: no model was trained here yet")
 

@@ -1,0 +1,99 @@
+"""Deliver what short trainings and evaluations left: one process for all of them, as importing mlflow takes seconds.
+
+A stage's child that has something to send puts a letter into the letter box, then tries to become the courier. There is one
+a box: who finds the place taken can go, since the courier looks into the box once more after giving its place up.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from regen.tracking import state
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+POLL = 0.5  # seconds between two looks into the box
+LINGER = 15.0  # seconds that a courier waits for the next stage's letter
+GRACE = 120  # seconds for one delivery; what is not sent by then is left to `sync`
+
+
+def post(box: Path, folder: Path, mode: str, tags: dict[str, str]) -> None:
+    """Ask for the delivery of one training (mode `train`) or evaluation (mode `evaluate`) that has ended."""
+    letter = {"folder": str(folder), "mode": mode, "tags": tags}
+    state.write(box / f"{time.time_ns()}-{folder.parent.name}.json", letter)
+
+
+def carry(box: Path) -> None:
+    """Deliver all letters, unless a courier is at work already."""
+    while letters(box):
+        try:
+            with FileLock(box / "lock", timeout=0):
+                _serve(box)
+        except Timeout:
+            return
+
+
+def letters(box: Path) -> list[Path]:
+    """Letters that nobody has delivered, oldest first."""
+    return sorted(box.glob("*.json"))
+
+
+def _serve(box: Path) -> None:
+    courier, last = _Courier(box), time.monotonic()
+    while time.monotonic() - last < LINGER:
+        for path in letters(box):
+            signal.alarm(GRACE)  # ends a process that hangs in a call: the next stage's child takes over
+            letter = state.read(path)
+            path.unlink()  # tried once: after a failure `sync` sends it
+            courier.deliver(Path(letter["folder"]), letter["mode"], letter["tags"])
+            last = time.monotonic()
+        signal.alarm(0)
+        time.sleep(POLL)
+
+
+def reason(error: Exception) -> str:
+    """Return the cause of a failed call in a few words."""
+    text = str(error)
+    for sign, words in (
+        ("refused", "connection refused"),
+        ("timed out", "no answer in time"),
+        ("resolve", "unknown host"),
+        ("Remote end closed", "connection closed"),
+        ("Connection aborted", "connection closed"),
+    ):
+        if sign in text:
+            return words
+    return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
+
+
+class _Courier:
+    def __init__(self, box: Path) -> None:
+        self.box = box
+        self.connection: tuple[MlflowClient, str] | None = None
+
+    def deliver(self, folder: Path, mode: str, tags: dict[str, str]) -> None:
+        from regen.tracking.mirror import Sender, connect
+
+        uri = state.server()
+        try:
+            with FileLock(folder / "lock"):  # a mirror of an earlier attempt may still be sending
+                self.connection = self.connection or connect(uri)
+                sender = Sender(*self.connection, uri, folder)
+                sender.describe(tags)
+                if mode == "evaluate":
+                    sender.link()
+                sender.deliver()
+            with suppress(FileNotFoundError):
+                (self.box / "behind").unlink()
+        except Exception as error:
+            traceback.print_exc()
+            self.connection = None
+            (self.box / "behind").write_text(reason(error), encoding="utf-8")
