@@ -53,7 +53,7 @@ def encoded(model: Any, images: np.ndarray) -> np.ndarray:
 
 
 def write(folder: Path, latents: dict[str, np.ndarray], description: dict[str, object], model: Path) -> None:
-    """Write the arrays, and with them the decoder: all of it or nothing."""
+    """Write the arrays, then the decoder beside them."""
     arrays.write(folder, latents, description)
     with folders.replacing(folder / "decoder") as decoder:
         for name in ("model.safetensors", "model.json"):

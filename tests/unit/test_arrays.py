@@ -141,7 +141,7 @@ def test_first_examples_are_kept_of_splits_and_labels_alone() -> None:
 )
 def test_a_damaged_folder_is_named_with_its_remedy(prepared: Path, harm: Callable[[Path], object], told: str) -> None:
     harm(prepared)
-    with pytest.raises(UserError, match=rf"{told}.*dvc repro --force prepare@toy`$"):
+    with pytest.raises(UserError, match=rf"{told}.*`dvc repro`, which makes .*toy again$"):
         arrays.load(prepared, "train")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix
 
 from regen.data import arrays
 from regen.evaluation import answers, failures
@@ -76,12 +75,6 @@ def test_each_query_counts_among_all_the_kinds_that_it_is_of():
         "answer of 1 character": (3, 0),
         "answer of 3 characters": (2, 2),
     }
-
-
-def test_confusion_is_scikit_learn_s():
-    read, true = torch.randint(13, (2, 500), generator=torch.Generator().manual_seed(0))
-    expected = confusion_matrix(true, read, labels=range(13))
-    np.testing.assert_array_equal(failures.confusion(read, true, 13), expected)
 
 
 class Judge:

@@ -21,6 +21,7 @@ from regen.evaluation.letters import equal_frequencies, occurrences, tiles
 from regen.evaluation.measures import MEASURES
 from regen.evaluation.subject import Subject
 from regen.evaluation.suite import evaluate
+from regen.evaluation.values import confusion
 from regen.models.base import DataSpec, as_images
 from regen.report.captions import CAPTIONS
 from tests.conftest import block
@@ -152,7 +153,7 @@ def test_a_mosaic_holds_the_images_row_by_row():
 def test_f1_and_confusion_are_scikit_learn_s():
     draw = np.random.default_rng(1)
     true, found = draw.integers(0, 3, 200), draw.integers(0, 3, 200)
-    table = mixtures.confusion(torch.from_numpy(found), torch.from_numpy(true), 3)
+    table = confusion(torch.from_numpy(found), torch.from_numpy(true), 3)
     assert np.array_equal(table.numpy(), confusion_matrix(true, found))
     assert mixtures.macro_f1(table) == pytest.approx(f1_score(true, found, average="macro"))
 

@@ -158,7 +158,7 @@ def _map(folder: Path, name: str) -> np.ndarray:
 
 
 def _remedy(folder: Path) -> str:
-    return f"make it again with `dvc repro --force prepare@{folder.name}`"
+    return f"run `dvc repro`, which makes {folder} again"
 
 
 def _sha256(path: Path) -> str:

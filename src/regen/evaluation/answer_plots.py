@@ -89,23 +89,3 @@ def distances(distance: np.ndarray, out: Path) -> None:
         axes[0].set_ylabel("answers")
         axes[1].set_yscale("log")
         axes[1].set_ylim(0.7, None)
-
-
-def confusion(counts: np.ndarray, symbols: str, out: Path) -> None:
-    """Draw the characters given (columns) for each true one (rows), in percent of the row."""
-    rows = np.flatnonzero(counts.any(1))
-    columns = np.flatnonzero(counts.any(0) | counts.any(1))
-    shares = 100 * counts[np.ix_(rows, columns)] / counts[rows].sum(1, keepdims=True)
-    names = {code: {" ": "␣", "-": "−"}.get(symbol, symbol) for code, symbol in enumerate(symbols)}
-    with figure(out, (5.6, 5.0)) as (axis,):
-        axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=10, aspect="auto")
-        for y, row in enumerate(shares):
-            for x, share in enumerate(row):
-                if share >= 0.05:
-                    text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
-                    axis.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if share > 40 else INK)
-        axis.set_xticks(range(len(columns)), [names[code] for code in columns.tolist()])
-        axis.set_yticks(range(len(rows)), [names[code] for code in rows.tolist()])
-        axis.set(xlabel="given", ylabel="true")
-        axis.set_title("% of each true character")
-        axis.grid(visible=False)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regen.evaluation import answer_plots
+from regen.evaluation import answer_plots, plots
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured, mean
+from regen.evaluation.values import Measured, confusion, mean
 
 QUERY = re.compile(r"(\d+)([-+*])(\d+)")
 NUMBER = re.compile(r"-?\d+")
@@ -44,10 +44,12 @@ def evaluate(subject: Subject, queries: Tensor, read: Tensor, answers: Tensor) -
     write_table(folder / "distances.csv", ("distance", "answers"), [(int(a), int(n)) for a, n in zip(apart, count, strict=True)])
     answer_plots.distances(distance, folder / "distances.png")
 
-    confused = confusion(read.flatten(), answers.flatten(), len(symbols))
+    confused = confusion(read.flatten(), answers.flatten(), len(symbols)).numpy()
     used = [code for code in range(len(symbols)) if confused[code].any()]
     write_table(folder / "confusion.csv", ("true", *symbols), [(symbols[code], *confused[code].tolist()) for code in used])
-    answer_plots.confusion(confused, symbols, folder / "confusion.png")
+    shown = np.flatnonzero(confused.any(0) | confused.any(1))
+    names = [{" ": "␣", "-": "−"}.get(symbols[code], symbols[code]) for code in shown.tolist()]
+    plots.confusion(confused[np.ix_(shown, shown)], names, folder / "confusion.png", xlabel="given")
     measures = {"no_number": mean(torch.from_numpy(np.isnan(numbers)).double(), limit=0.0)}
     if not np.isnan(distance).all():
         measures["answer_distance"] = mean(torch.from_numpy(distance[~np.isnan(distance)]), limit=0.0)
@@ -98,12 +100,6 @@ def by_kind(queries: Sequence[str], answers: Sequence[str], wrong: np.ndarray) -
         lengths = np.array([len(text) for text in texts])
         masks |= {f"{what} of {n} character{'s' * (n > 1)}": lengths == n for n in np.unique(lengths).tolist()}
     return [(name, int(mask.sum()), int(wrong[mask].sum())) for name, mask in masks.items() if mask.any()]
-
-
-def confusion(read: Tensor, answers: Tensor, symbols: int) -> np.ndarray:
-    """Return counts (symbols, symbols): row = true character, column = the one given."""
-    counts: np.ndarray = (answers * symbols + read).bincount(minlength=symbols**2).view(symbols, symbols).numpy()
-    return counts
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

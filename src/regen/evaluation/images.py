@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regen.evaluation import collage, distances, latents, likelihood, neighbours, pixels, planes, plots, reading, reconstruction
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured
+from regen.evaluation.values import Measured, confusion
 from regen.evaluation.values import pixels as as_floats
 from regen.seeding import generator
 
@@ -86,8 +86,7 @@ def judged(subject: Images) -> Measured:
     names = list(subject.model.data.labels)
     if subject.labels.ndim == 1:
         read, true = logits.argmax(1), subject.labels
-        counts = torch.bincount(true * len(names) + read, minlength=len(names) ** 2).view(len(names), len(names))
-        plots.confusion(counts.numpy(), names, subject.folder / "confusion.png")
+        plots.confusion(confusion(read, true, len(names)).numpy(), names, subject.folder / "confusion.png")
         wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
         captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
         if len(wrong):

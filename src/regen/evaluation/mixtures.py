@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from regen import models
-from regen.evaluation import collage, mixtures_plots
+from regen.evaluation import collage, mixtures_plots, plots
 from regen.evaluation.frechet import frechet_distance
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured, mean, measured
+from regen.evaluation.values import Measured, confusion, mean, measured
 from regen.models.base import as_images
 from regen.models.mixture import GaussianMixture
 from regen.seeding import generator
@@ -45,16 +45,11 @@ def clusters(subject: Subject, found: Tensor, labels: Tensor) -> Measured:
     """How well the components, named by a few labels, are the classes: F1 of each class, their mean, and the accuracy."""
     names = subject.model.data.labels
     table = confusion(found, labels, len(names))
-    mixtures_plots.confusion(table.numpy(), names, subject.folder / "confusion.png")
+    plots.confusion(table.numpy(), names, subject.folder / "confusion.png", xlabel="found")
     return {
         "cluster_macro_f1": measured(macro_f1(table), limit=1.0),
         "cluster_accuracy": mean((found == labels).double(), limit=1.0),
     }
-
-
-def confusion(found: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return how many examples of each class (rows) were given each class (columns)."""
-    return torch.bincount(labels * classes + found, minlength=classes**2).view(classes, classes)
 
 
 def macro_f1(table: Tensor) -> float:

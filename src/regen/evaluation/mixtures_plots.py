@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +58,6 @@ def ellipses(axis: Any, mean: Array, covariance: Array, colour: str, name: str) 
         axis.add_patch(ring)
     box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
     axis.text(*mean, name, ha="center", va="center", fontsize=9, bbox=box, zorder=10)
-
-
-def confusion(table: Array, names: Sequence[str], out: Path) -> None:
-    """Draw true classes (rows) against found ones (columns): counts, shaded by the share of the row."""
-    share = table / np.maximum(table.sum(1, keepdims=True), 1)
-    with plots.figure(out, (3.8, 3.4)) as (axis,):
-        axis.imshow(share, cmap="Blues", vmin=0, vmax=1.15)
-        for i, j in np.ndindex(*table.shape):
-            axis.text(j, i, f"{table[i, j]:,}", ha="center", va="center", color="white" if share[i, j] > 0.6 else plots.INK)
-        axis.set_xticks(range(len(names)), names)
-        axis.set_yticks(range(len(names)), names)
-        axis.set(xlabel="found", ylabel="true")
-        axis.grid(visible=False)
 
 
 def criterion(rows: list[dict[str, float]], chosen: int, out: Path) -> None:

@@ -13,9 +13,8 @@ from regen.evaluation import plots
 from regen.evaluation.measures import title
 from regen.evaluation.references import STUDIED
 
-Row = dict[
-    str, Any
-]  # {"values": {param: value}, "seeds": n, "measures": {measure: {"value", "spread"?, "limit"?, "reference"?}}}
+# {"values": {param: value}, "seeds": n, "measures": {measure: {"value", "spread"?, "limit"?, "reference"?}}}
+Row = dict[str, Any]
 
 
 def tabulate(key: str, cells: Sequence[Mapping[str, Any]], show: Sequence[str]) -> list[Row]:

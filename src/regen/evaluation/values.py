@@ -59,6 +59,11 @@ def same_dimensions(**sets: Tensor) -> None:
             raise UserError(f"{first} and {name}: examples differ in shape, {shapes}; take both from one model and data set")
 
 
+def confusion(found: Tensor, true: Tensor, classes: int) -> Tensor:
+    """Return how many examples of each class (rows) were taken for each class (columns), from their labels (N,)."""
+    return torch.bincount(true * classes + found, minlength=classes**2).view(classes, classes)
+
+
 def pixels(images: Tensor) -> Tensor:
     """Return images as floats in [0, 1]: uint8 is divided by 255, floats stay as they are."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images.float()

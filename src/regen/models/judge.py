@@ -25,6 +25,7 @@ class Config(TrainedConfig):
     stride: Literal[1, 2] = 1  # of the first convolution: 2 for large or coarse images
     features: PositiveInt = 128  # size of the layer whose activations are compared
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    blend: float = Field(0.0, ge=0, le=1)  # share of images mixed with the mean of their class: a model's mean digit is read too
     augment: float = Field(0.0, ge=0, le=1)  # strength of random rotation (15 degrees), scale and shift (15 %) at 1
 
 
@@ -51,6 +52,8 @@ class Model(TrainedModel):
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy in nats an image (summed over the attributes where there are several)."""
         x, labels = batch["x"], batch["labels"]
+        if self.config.blend:
+            x = _blended(x, labels, len(self.data.labels), self.config.blend)
         if self.config.augment:
             x = _moved(x, self.config.augment)
         logits = self.head(self.body(x)).float()
@@ -73,6 +76,14 @@ class Model(TrainedModel):
     def logits(self, x: Tensor) -> Tensor:
         """Return (N, labels): log-odds of each class or attribute."""
         return torch.cat([self.head(self.body(part)) for part in chunks(x)])
+
+
+def _blended(x: Tensor, labels: Tensor, classes: int, share: float) -> Tensor:
+    """Mix a share of the images with the mean image of their class in the batch, in a proportion drawn from U(0, 1)."""
+    member = F.one_hot(labels.long(), classes).to(x.dtype)  # (N, classes)
+    means = member.T @ x.flatten(1) / member.sum(0).clamp(min=1)[:, None]
+    proportion = torch.rand(len(x), 1) * (torch.rand(len(x), 1) < share)
+    return x.flatten(1).lerp(means[labels.long()], proportion.to(x)).view_as(x)
 
 
 def _moved(x: Tensor, strength: float) -> Tensor:
