@@ -127,8 +127,6 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     }
     read, read_real = read_codes(subject.judge, labels, drawings), read_codes(subject.judge, labels, real)
     digit = answers < 10
-    raw = read_codes(subject.judge, labels, drawings, stretched=False)
-    measures["digits_read_unstretched"] = mean((raw == answers)[digit].double(), limit=(read_real == answers)[digit].double())
     measures["digits_read"] = mean((read == answers)[digit].double(), limit=(read_real == answers)[digit].double())
     measures |= exact_measures(read, answers, read_real)
     # diversity: two drawings of one digit, in answers to different queries
@@ -144,12 +142,8 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     return read, measures
 
 
-def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor, stretched: bool = True) -> Tensor:
-    """Return the characters (N, U) in drawings (N, U, H, W): no ink is a space, ink in the middle a minus, else a digit.
-
-    The judge reads a digit with its levels stretched, having learned from full strokes where the mean of many is pale and wide:
-    the brightest tenth of the pixels becomes white, and what is below 3/10 of that black. `stretched` = False: as it is.
-    """
+def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor) -> Tensor:
+    """Return the characters (N, U) in drawings (N, U, H, W): no ink is a space, ink in the middle a minus, else a digit."""
     glyphs = drawings.flatten(0, 1)
     strokes = (glyphs - FAINT).clamp_min(0)
     ink = strokes.sum((1, 2))
@@ -161,11 +155,7 @@ def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor, stretched: b
         digit &= ~minus
     places = digit.nonzero()[:, 0]
     for part in torch.split(places, 1000) if len(places) else ():
-        x = glyphs[part]
-        if stretched:
-            white = x.flatten(1).quantile(0.9, 1)[:, None, None].clamp_min(0.1)
-            x = ((x / white - 0.3) / 0.7).clamp(0, 1)
-        codes[part] = judge.logits(x[:, None].to(judge.device)).argmax(1).cpu()
+        codes[part] = judge.logits(glyphs[part][:, None].to(judge.device)).argmax(1).cpu()
     return codes.view(drawings.shape[:2])
 
 

@@ -83,15 +83,8 @@ MEASURES = {
         "Digits read as they should ({features})",
         "share",
         "higher",
-        "Share of the answers' digits that the judge, who has never seen a drawing, reads as the true ones, with the levels of "
-        "each stretched: the brightest tenth of its pixels white, what is below three tenths of that black.",
-        REAL,
-    ),
-    "digits_read_unstretched": Measure(
-        "Digits read without stretching ({features})",
-        "share",
-        "higher",
-        "The same of the drawings as they are: the mean of all handwriting is pale, and mostly read as an 8.",
+        "Share of the answers' digits that the judge, who has never seen a model's drawing, reads as the true ones. Its training "
+        "mixes digits with the mean of their class, so that it reads means too.",
         REAL,
     ),
     "diversity": Measure(
