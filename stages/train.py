@@ -45,11 +45,12 @@ def main() -> None:
         devices.barrier()  # the others read the checkpoint that the first one holds
         if isinstance(model, TrainedModel):
             make = getattr(model, "batches", None)  # of a family whose examples are no rows of arrays
-            batches: Batches = (
-                make(folder, given.seed, devices)
-                if make
-                else ArrayBatches(arrays.load(folder, "train"), model.config.batch_size, given.seed, devices, key)
-            )
+            if make:
+                batches: Batches = make(folder, given.seed, devices)
+            else:
+                content = arrays.load(folder, "train")
+                content |= model.columns(content, given.seed)
+                batches = ArrayBatches(content, model.config.batch_size, given.seed, devices, key)
             model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
                           checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
         else:

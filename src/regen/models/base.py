@@ -84,6 +84,10 @@ class TrainedModel(GenerativeModel):
     def settle(self) -> None:
         """Recompute what follows from the weights, once they are those to be evaluated. Most models have nothing to do."""
 
+    def columns(self, arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Return what else a batch holds of each training example, computed from `arrays` once. Most models want nothing."""
+        return {}
+
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss that `player` minimises (a scalar: mean over the batch) and detached figures to log."""
         raise NotImplementedError

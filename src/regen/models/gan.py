@@ -7,12 +7,20 @@ with d the discriminator's logit and f(t) = log(1 + e^-t):
 * `hinge` (Lim and Ye 2017): D: max(0, 1 - d(x)) + max(0, 1 + d(G(z))); G: -d(G(z)).
 * `relativistic` (Jolicoeur-Martineau 2019; Huang et al. 2024): D: f(d(x) - d(G(z))); G: f(d(G(z)) - d(x)). Each sample is
   held against a real image, so dropping modes does not pay.
+
+With `codes`, both players are told a coarse code c(x) of the image, found without labels (after Liu et al. 2020, Diverse image
+generation via self-conditioned GANs): the image is cut into `bands` of rows, and k-means on the training images gives every
+band `codes` centroids; c(x) names the nearest ones. D compares (x, c(x)) with (G(z, c(x)), c(x)). For a sample, the first
+coordinate of z ~ N(0, I) draws c from the table of the training images' codes: how often a kind occurs is counted, not
+learned. What the code leaves open is G's.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
@@ -20,7 +28,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from regen.errors import UserError
-from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks, normal
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel, as_images, chunks, normal
+from regen.seeding import generator
+
+TABLE = 8192  # rows of the table of codes, whatever the number of training images
 
 
 class Config(TrainedConfig):
@@ -36,6 +47,8 @@ class Config(TrainedConfig):
     r2: float = Field(0.0, ge=0)  # the same on generated images
     penalty_every: PositiveInt = 1  # apply r1 and r2 at one step in so many, drawn at random, with so many times the weight
     grid: NonNegativeInt = 0  # pixel art drawn on so coarse a grid is generated on it and enlarged: 24 for punks; 0 = every pixel
+    codes: NonNegativeInt = 0  # kinds of each band of rows that both players are told; 0 = they are told nothing
+    bands: PositiveInt = 3  # of equal height, where there are codes
 
 
 class Model(TrainedModel):
@@ -44,6 +57,7 @@ class Model(TrainedModel):
     config: Config
     enlarged: Tensor
     centres: Tensor
+    table: Tensor  # (TABLE, bands): codes of the training images, in lexicographic order, at evenly spaced ranks
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
@@ -53,8 +67,14 @@ class Model(TrainedModel):
         if size % 2**halvings:
             raise UserError(f"channels: {halvings} halvings need a side divisible by {2**halvings}; got {size} pixels")
         small = size >> halvings
-        self.generator = _generator(depth, small, config.channels, config.latent_dim)
-        self.discriminator = _discriminator(depth, small, config.channels, config.hidden)
+        bands = config.bands if config.codes else 1
+        told = bands * config.codes
+        if size % bands:
+            raise UserError(f"bands: expected a divisor of {size} pixels, got {bands}")
+        self.generator = _generator(depth, small, config.channels, config.latent_dim - bool(told) + told)
+        self.discriminator = _discriminator(depth, small, config.channels, config.hidden, 1 + told)
+        if told:
+            self.register_buffer("table", torch.zeros(TABLE, bands, dtype=torch.long))
         if config.spectral_norm:
             for layer in self.discriminator:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -62,6 +82,19 @@ class Model(TrainedModel):
         self.register_buffer("enlarged", _nearest(size, full), persistent=False)
         self.register_buffer("centres", _nearest(full, size), persistent=False)
         self._drawn = torch.empty(0)  # one forward pass of G serves both players of a step
+
+    def columns(self, arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Return the `codes` (N, bands) of the training images, and keep how often each occurs."""
+        if not self.config.codes:
+            return {}
+        x = self._coarse(as_images(np.array(arrays["x"])))
+        if len(x) < self.config.codes:
+            raise UserError(f"codes: expected at most {len(x)}, the number of training images; got {self.config.codes}")
+        codes = torch.stack([_k_means(band.flatten(1), self.config.codes, seed) for band in x.chunk(self.config.bands, 2)], 1)
+        kinds, count = torch.unique(codes, dim=0, return_counts=True)  # in lexicographic order
+        ranks = torch.linspace(0, len(x) - 1, len(self.table)).round().long()
+        self.table.copy_(kinds.repeat_interleave(count, 0)[ranks])
+        return {"codes": codes}
 
     def players(self) -> dict[str, dict[str, nn.Parameter]]:
         """The discriminator, then the generator."""
@@ -77,14 +110,16 @@ class Model(TrainedModel):
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of one player, mean over the batch. The generator's turn follows the discriminator's."""
-        real = batch["x"][..., self.centres, :][..., self.centres] * 2 - 1
+        real = self._coarse(batch["x"])
+        told = self._told(batch["codes"]) if self.config.codes else None
         if player == "generator":
             drawn, self._drawn = self._drawn, torch.empty(0)
-            loss = self._generator_loss(real, drawn)
+            loss = self._generator_loss(real, drawn, told)
             return loss, {"generator": loss.detach()}
-        self._drawn = self.generator(torch.randn(len(real), self.config.latent_dim, device=real.device))
+        z = torch.randn(len(real), self.config.latent_dim, device=real.device)
+        self._drawn = self.generator(self._inputs(z, told))
         drawn = self._drawn.detach().to(real.dtype)
-        on_real, on_drawn = self.discriminator(torch.cat([real, drawn])).float()[:, 0].chunk(2)
+        on_real, on_drawn = self._logit(torch.cat([real, drawn]), None if told is None else told.repeat(2, 1)).chunk(2)
         if self.config.objective == "hinge":
             loss = F.relu(1 - on_real).mean() + F.relu(1 + on_drawn).mean()
         elif self.config.objective == "relativistic":
@@ -95,7 +130,7 @@ class Model(TrainedModel):
         if torch.rand(()) < 1 / self.config.penalty_every:
             for images, weight in ((real, self.config.r1), (drawn, self.config.r2)):
                 if weight:
-                    loss = loss + weight / 2 * self.config.penalty_every * self._squared_slope(images)
+                    loss = loss + weight / 2 * self.config.penalty_every * self._squared_slope(images, told)
         return loss, figures
 
     def settle(self) -> None:
@@ -109,7 +144,7 @@ class Model(TrainedModel):
         self.generator.train()
         with torch.no_grad():
             for z in chunks(normal(2048, self.config.latent_dim, 0, self.device), 256):
-                self.generator(z)
+                self.generator(self._inputs(z))
         self.generator.train(training)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -117,26 +152,48 @@ class Model(TrainedModel):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return G(z): images (N, C, H, W) in [0, 1] of latents (N, latent_dim)."""
-        drawn = torch.cat([self.generator(part) for part in chunks(z)])
+        drawn = torch.cat([self.generator(self._inputs(part)) for part in chunks(z)])
         return drawn[..., self.enlarged, :][..., self.enlarged].add(1).div(2)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n new images (n, C, H, W) in [0, 1]: G(z) at z ~ N(0, I)."""
         return self.decode(normal(n, self.config.latent_dim, seed, self.device))
 
-    def _generator_loss(self, real: Tensor, drawn: Tensor) -> Tensor:
-        on_drawn: Tensor = self.discriminator(drawn).float()[:, 0]
+    def _coarse(self, x: Tensor) -> Tensor:
+        """What D looks at: images in [-1, 1] on the coarse grid."""
+        return x[..., self.centres, :][..., self.centres] * 2 - 1
+
+    def _told(self, codes: Tensor) -> Tensor:
+        """Return codes one-hot, one band after another: (N, bands * codes)."""
+        return F.one_hot(codes, self.config.codes).flatten(1).float()
+
+    def _inputs(self, z: Tensor, told: Tensor | None = None) -> Tensor:
+        """What G makes an image of: z; where there are codes, the ones given or drawn by z_1, and the other coordinates."""
+        if not self.config.codes:
+            return z
+        if told is None:
+            rank = torch.special.ndtr(z[:, 0]) * len(self.table)
+            told = self._told(self.table[rank.long().clamp(max=len(self.table) - 1)])
+        return torch.cat([z[:, 1:], told], 1)
+
+    def _logit(self, x: Tensor, told: Tensor | None) -> Tensor:
+        """D's logit: the last layer's first unit, and of its others those of the codes told."""
+        logits: Tensor = self.discriminator(x).float()
+        return logits[:, 0] if told is None else logits[:, 0] + (logits[:, 1:] * told).sum(1)
+
+    def _generator_loss(self, real: Tensor, drawn: Tensor, told: Tensor | None) -> Tensor:
+        on_drawn = self._logit(drawn, told)
         if self.config.objective == "hinge":
             return -on_drawn.mean()
         if self.config.objective == "relativistic":
             with torch.no_grad():  # no way from d(x) to G
-                on_real = self.discriminator(real).float()[:, 0]
+                on_real = self._logit(real, told)
             return F.softplus(on_real - on_drawn).mean()
         return F.softplus(-on_drawn).mean()
 
-    def _squared_slope(self, images: Tensor) -> Tensor:
+    def _squared_slope(self, images: Tensor, told: Tensor | None = None) -> Tensor:
         x = images.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self.discriminator(x).sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(self._logit(x, told).sum(), x, create_graph=True)
         return slope.float().square().sum((1, 2, 3)).mean()
 
 
@@ -157,8 +214,8 @@ def _generator(depth: int, small: int, channels: list[int], latent_dim: int) -> 
     return nn.Sequential(*layers)
 
 
-def _discriminator(depth: int, small: int, channels: list[int], hidden: int) -> nn.Sequential:
-    """From (N, depth, size, size) to a logit (N, 1). No batch normalisation: it would let images of a batch see each other."""
+def _discriminator(depth: int, small: int, channels: list[int], hidden: int, logits: int) -> nn.Sequential:
+    """From (N, depth, size, size) to (N, logits). No batch normalisation: it would let images of a batch see each other."""
     layers: list[nn.Module] = []
     for count, following in zip([depth, *channels[1:-1]], channels[1:], strict=True):
         convolution = nn.Conv2d(count, following, 4, 2, 1)
@@ -166,10 +223,20 @@ def _discriminator(depth: int, small: int, channels: list[int], hidden: int) -> 
         layers += [convolution, nn.LeakyReLU(0.2)]
     features = channels[-1] * small * small
     if hidden:
-        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 1))
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, logits))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, logits))
 
 
 def _nearest(source: int, target: int) -> Tensor:
     """Index of the source pixel whose cell holds the centre of each target pixel: enlarging and its exact inverse."""
     return torch.div((2 * torch.arange(target) + 1) * source, 2 * target, rounding_mode="floor")
+
+
+def _k_means(x: Tensor, k: int, seed: int, rounds: int = 25) -> Tensor:
+    """Return (N,): which of k centroids each x (N, pixels) is nearest to, after Lloyd's algorithm from k of the x."""
+    centroids = x[torch.randperm(len(x), generator=generator(seed, "codes"))[:k].to(x.device)]
+    for _ in range(rounds):
+        nearest = (x @ centroids.T * 2 - centroids.square().sum(1)).argmax(1)
+        size = torch.bincount(nearest, minlength=k).clamp(min=1)
+        centroids = torch.zeros_like(centroids).index_add_(0, nearest, x) / size[:, None]
+    return nearest
