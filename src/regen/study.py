@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -166,7 +167,8 @@ def _script(cell: Cell, name: str) -> None:
     log = cell.work / f"{name}.log"
     environment = os.environ | {"PYTHONPATH": str(Path("src").resolve()), "MLFLOW_TRACKING_URI": ""}
     with log.open("w", encoding="utf-8") as file:
-        command = [sys.executable, str(script), cell.model]
+        launcher = cell.params.launcher if name == "train" else "python"  # of several processes, trained in as many
+        command = [*(shlex.split(launcher) if launcher != "python" else [sys.executable]), str(script), cell.model]
         code = subprocess.run(command, cwd=cell.work, env=environment, stdout=file, stderr=file).returncode
     if code:
         lines = log.read_text(encoding="utf-8").splitlines() or ["nothing was printed"]

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from regen import models
 from regen.data.punks import enlarge
+from regen.errors import UserError
 from regen.models.base import DataSpec
 from tests.conftest import block, build
 
@@ -100,3 +101,42 @@ def test_settling_makes_the_statistics_those_of_the_present_weights():
     assert F.mse_loss(normalised.mean((0, 2, 3)), torch.zeros(8)) < 0.01
     assert float(normalised.var((0, 2, 3)).sub(1).abs().max()) < 0.2
     assert not model.generator.training
+
+
+def test_the_codes_of_a_band_are_the_nearest_of_its_k_means():
+    model = build("gan", codes=3, bands=2)
+    images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3)).astype(np.uint8)
+    codes = model.columns({"x": images}, seed=0)["codes"]
+    assert codes.shape == (60, 2)
+    for band, rows in enumerate((slice(0, 8), slice(8, 16))):
+        x = torch.from_numpy(images[:, rows].astype(np.float64)).flatten(1)
+        centroids = torch.stack([x[codes[:, band] == code].mean(0) for code in range(3)])
+        assert torch.equal(torch.cdist(x, centroids).argmin(1), codes[:, band])  # Lloyd's algorithm has come to rest
+
+
+def test_samples_have_the_codes_of_the_training_images_as_often():
+    model = build("gan", codes=2, bands=1)
+    images = np.zeros((100, 16, 16, 3), np.uint8)
+    images[:25] = 255
+    codes = model.columns({"x": images}, seed=0)["codes"][:, 0]
+    assert torch.equal(codes, codes[0] + (1 - 2 * codes[0]) * (torch.arange(100) >= 25))
+    told = model._inputs(torch.randn(20000, 4, generator=torch.Generator().manual_seed(0)))[:, 3:]
+    assert torch.equal(told.sum(1), torch.ones(20000))
+    assert float(told[:, codes[0]].mean()) == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_discriminator_hears_the_codes_and_only_its_own():
+    model = build("gan", codes=3, bands=2)
+    told = model._told(torch.tensor([[0, 2]] * 6))
+    logits = model.discriminator(x)
+    torch.testing.assert_close(model._logit(x, told), logits[:, 0] + logits[:, 1] + logits[:, 6])
+
+
+def test_more_codes_than_images_are_refused():
+    with pytest.raises(UserError, match="codes: expected at most 2, the number of training images; got 3"):
+        build("gan", codes=3, bands=2).columns({"x": np.zeros((2, 16, 16, 3), np.uint8)}, seed=0)
+
+
+def test_bands_divide_the_image():
+    with pytest.raises(UserError, match="bands: expected a divisor of 16 pixels, got 3"):
+        build("gan", codes=3, bands=3)
