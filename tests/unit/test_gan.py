@@ -114,15 +114,26 @@ def test_the_codes_of_a_band_are_the_nearest_of_its_k_means():
         assert torch.equal(torch.cdist(x, centroids).argmin(1), codes[:, band])  # Lloyd's algorithm has come to rest
 
 
-def test_samples_have_the_codes_of_the_training_images_as_often():
-    model = build("gan", codes=2, bands=1)
+def test_samples_have_the_codes_of_the_training_images_as_often_and_follow_the_band_above():
+    model = build("gan", codes=2, bands=2)
     images = np.zeros((100, 16, 16, 3), np.uint8)
-    images[:25] = 255
-    codes = model.columns({"x": images}, seed=0)["codes"][:, 0]
-    assert torch.equal(codes, codes[0] + (1 - 2 * codes[0]) * (torch.arange(100) >= 25))
-    told = model._inputs(torch.randn(20000, 4, generator=torch.Generator().manual_seed(0)))[:, 3:]
-    assert torch.equal(told.sum(1), torch.ones(20000))
-    assert float(told[:, codes[0]].mean()) == pytest.approx(0.25, abs=0.01)
+    images[:25, :8] = 255  # a quarter has a white top,
+    images[:10, 8:] = 255  # and 10 of those 25 a white bottom; no black top has one
+    codes = model.columns({"x": images}, seed=0)["codes"]
+    white = codes[0]
+    assert torch.equal(codes[:, 0] == white[0], torch.arange(100) < 25)
+    assert torch.equal(codes[:, 1] == white[1], torch.arange(100) < 10)
+    told = model._inputs(torch.randn(20000, 4, generator=torch.Generator().manual_seed(0)))[:, 2:].view(-1, 2, 2)
+    assert torch.equal(told.sum(2), torch.ones(20000, 2))
+    top, bottom = (told[:, band, white[band]] == 1 for band in range(2))
+    assert float(top.float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(bottom[top].float().mean()) == pytest.approx(0.4, abs=0.02)
+    assert not bottom[~top].any()
+
+
+def test_every_band_takes_a_latent():
+    with pytest.raises(UserError, match="latent_dim: expected at least 8, one for the code of each band; got 4"):
+        build("gan", codes=2, bands=8)
 
 
 def test_the_discriminator_hears_the_codes_and_only_its_own():

@@ -10,9 +10,10 @@ with d the discriminator's logit and f(t) = log(1 + e^-t):
 
 With `codes`, both players are told a coarse code c(x) of the image, found without labels (after Liu et al. 2020, Diverse image
 generation via self-conditioned GANs): the image is cut into `bands` of rows, and k-means on the training images gives every
-band `codes` centroids; c(x) names the nearest ones. D compares (x, c(x)) with (G(z, c(x)), c(x)). For a sample, the first
-coordinate of z ~ N(0, I) draws c from the table of the training images' codes: how often a kind occurs is counted, not
-learned. What the code leaves open is G's.
+band `codes` centroids; c(x) names the nearest ones. D compares (x, c(x)) with (G(z, c(x)), c(x)). How often a kind occurs is
+counted, not learned: for a sample, the first coordinates of z ~ N(0, I) draw the code of each band, given that of the band
+above, as often as it follows in the training images. So bands meet that no training image has together (drawing whole rows
+of codes would repeat training images). What the codes leave open is G's.
 """
 
 from __future__ import annotations
@@ -30,8 +31,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedConfig, TrainedModel, as_images, chunks, normal
 from regen.seeding import generator
-
-TABLE = 8192  # rows of the table of codes, whatever the number of training images
 
 
 class Config(TrainedConfig):
@@ -57,7 +56,7 @@ class Model(TrainedModel):
     config: Config
     enlarged: Tensor
     centres: Tensor
-    table: Tensor  # (TABLE, bands): codes of the training images, in lexicographic order, at evenly spaced ranks
+    chain: Tensor  # (bands, codes above, codes): cumulative shares of a band's codes, given the code of the band above
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
@@ -71,10 +70,14 @@ class Model(TrainedModel):
         told = bands * config.codes
         if size % bands:
             raise UserError(f"bands: expected a divisor of {size} pixels, got {bands}")
-        self.generator = _generator(depth, small, config.channels, config.latent_dim - bool(told) + told)
+        if told and bands > config.latent_dim:
+            raise UserError(f"latent_dim: expected at least {bands}, one for the code of each band; got {config.latent_dim}")
+        self.generator = _generator(
+            depth, small, config.channels, config.latent_dim - bands + told if told else config.latent_dim
+        )
         self.discriminator = _discriminator(depth, small, config.channels, config.hidden, 1 + told)
         if told:
-            self.register_buffer("table", torch.zeros(TABLE, bands, dtype=torch.long))
+            self.register_buffer("chain", torch.zeros(bands, config.codes, config.codes))
         if config.spectral_norm:
             for layer in self.discriminator:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -91,9 +94,11 @@ class Model(TrainedModel):
         if len(x) < self.config.codes:
             raise UserError(f"codes: expected at most {len(x)}, the number of training images; got {self.config.codes}")
         codes = torch.stack([_k_means(band.flatten(1), self.config.codes, seed) for band in x.chunk(self.config.bands, 2)], 1)
-        kinds, count = torch.unique(codes, dim=0, return_counts=True)  # in lexicographic order
-        ranks = torch.linspace(0, len(x) - 1, len(self.table)).round().long()
-        self.table.copy_(kinds.repeat_interleave(count, 0)[ranks])
+        above = torch.zeros(len(x), dtype=torch.long)  # nothing is above the first band
+        for shares, following in zip(self.chain, codes.T, strict=True):
+            pairs = (above * self.config.codes + following).bincount(minlength=shares.numel()).view_as(shares).double()
+            shares.copy_(pairs.cumsum(1) / pairs.sum(1, keepdim=True).clamp(min=1))
+            above = following
         return {"codes": codes}
 
     def players(self) -> dict[str, dict[str, nn.Parameter]]:
@@ -168,13 +173,17 @@ class Model(TrainedModel):
         return F.one_hot(codes, self.config.codes).flatten(1).float()
 
     def _inputs(self, z: Tensor, told: Tensor | None = None) -> Tensor:
-        """What G makes an image of: z; where there are codes, the ones given or drawn by z_1, and the other coordinates."""
+        """What G makes an image of: z; with codes, those given or drawn by the first coordinates of z, and the others."""
         if not self.config.codes:
             return z
+        bands = len(self.chain)
         if told is None:
-            rank = torch.special.ndtr(z[:, 0]) * len(self.table)
-            told = self._told(self.table[rank.long().clamp(max=len(self.table) - 1)])
-        return torch.cat([z[:, 1:], told], 1)
+            drawn = [torch.zeros(len(z), dtype=torch.long, device=z.device)]
+            for shares, rank in zip(self.chain, torch.special.ndtr(z[:, :bands]).T, strict=True):
+                passed = (shares[drawn[-1]] < rank[:, None]).sum(1)
+                drawn.append(passed.clamp(max=self.config.codes - 1))
+            told = self._told(torch.stack(drawn[1:], 1))
+        return torch.cat([z[:, bands:], told], 1)
 
     def _logit(self, x: Tensor, told: Tensor | None) -> Tensor:
         """D's logit: the last layer's first unit, and of its others those of the codes told."""
