@@ -19,7 +19,6 @@ from regen.tracking.courier import GRACE, reason
 
 POLL = 1.0  # seconds between two looks at the files
 SLOWEST_POLL = 30.0  # while the server does not answer
-LATER = "the work goes on, `make mlflow-sync` sends what is missing"
 
 
 def quieten(timeout: int) -> None:
@@ -105,7 +104,7 @@ class _Follower:
             except Exception as error:
                 traceback.print_exc()
                 state.say(self.folder, "behind")
-                self._say(f"{state.shown(uri)}: {reason(error)}; {LATER}")
+                self._say(f"{state.shown(uri)}: {reason(error)}; the work goes on, `make mlflow-sync` sends what is missing")
                 sender, delay = None, min(2 * delay, SLOWEST_POLL)
             if last:
                 return
