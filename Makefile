@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+# Where the environment forbids byte code, each of some 200 processes of a run would compile torch's sources anew: 2 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 READY := $(VENV)/.ready
 overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
