@@ -60,7 +60,7 @@ class StudyConfig(Block):
 
     model: str
     vary: dict[str, list[Any]] = Field(min_length=1)
-    fixed: dict[str, Any] = Field(default_factory=dict)  # what all cells change in the model's block
+    fixed: dict[str, Any] = Field(default_factory=dict)  # what all cells change; `threads: 1`: run side by side
     show: list[str] = Field(min_length=1)  # measures of the table and the plots
 
 

@@ -96,7 +96,7 @@ def run(key: str, config: StudyConfig, given: Params) -> list[dict[str, Any]]:
     for stale in {path.name for path in out.iterdir()} - {cell.name for cell in wanted}:
         shutil.rmtree(out / stale) if (out / stale).is_dir() else (out / stale).unlink()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, cores // given.threads)
+    workers = max(1, cores // max(cell.params.threads for cell in wanted))
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
         for done in as_completed([pool.submit(_finish, cell, given) for cell in wanted]):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,21 @@ def test_a_study_that_was_stopped_keeps_what_is_finished_and_trained(workshop, m
     assert workshop == [("epochs=2", "evaluate")]
 
 
+def test_as_many_cells_run_at_a_time_as_their_threads_leave_cores_for(workshop, monkeypatch):
+    script, together = study._script, threading.Barrier(2)
+
+    def meets(cell, name):
+        if name == "train":
+            together.wait(timeout=20)  # breaks where the other cell is not running
+        script(cell, name)
+
+    monkeypatch.setattr(study, "_script", meets)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    params = given(epochs=[1, 2]).model_copy(update={"threads": 2})
+    config = StudyConfig(**params.studies["toy"], fixed={"threads": 1})
+    assert [row["metrics"]["mse"]["value"] for row in study.run("toy", config, params)] == [1, 2]
+
+
 def test_cells_that_differ_in_their_seed_share_a_row_with_their_spread():
     cells = [
         {"values": {"beta": beta, "seed": seed}, "metrics": {"mse": {"value": value, "limit": 0.5}}}
@@ -129,6 +145,20 @@ def test_published_figures_stand_beside_their_cells(monkeypatch):
     monkeypatch.setitem(studied.STUDIED, "toy", {"1,2": {"mse": 9.0}})
     cells = [{"values": {"a": 1, "b": 2}, "metrics": {"mse": {"value": 3.0}}}]
     assert studied.tabulate("toy", cells, ["mse"])[0]["measures"]["mse"] == {"value": 3.0, "reference": 9.0}
+
+
+def test_published_figures_of_the_first_param_stand_beside_cells_that_vary_another_with_it(monkeypatch):
+    monkeypatch.setitem(studied.STUDIED, "toy", {"0.9": {"mse": 9.0}})
+    cells = [{"values": {"fraction": 0.9, "decay": decay}, "metrics": {"mse": {"value": 3.0}}} for decay in (1, 2)]
+    assert [row["measures"]["mse"]["reference"] for row in studied.tabulate("toy", cells, ["mse"])] == [9.0, 9.0]
+
+
+def test_params_that_go_with_the_first_share_its_line(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(studied.plots, "curves", lambda lines, *others, **options: drawn.append(lines))
+    rows = [{"values": {"a": a, "b": b}, "seeds": 1, "measures": {"mse": {"value": a * b}}} for a, b in ((2, 30), (1, 10))]
+    studied.write("toy", rows, ["mse"], "judge", tmp_path)
+    assert drawn == [{"ours": ([1, 2], [10, 60])}]
 
 
 def test_the_table_is_written_for_people_and_for_machines(tmp_path):

@@ -42,7 +42,7 @@ def tabulate(key: str, cells: Sequence[Mapping[str, Any]], show: Sequence[str]) 
                 measures[name]["spread"] = float(entries["value"].std(ddof=1))
             if "limit" in entries:
                 measures[name]["limit"] = float(entries["limit"].mean())
-            if (published := STUDIED.get(key, {}).get(str(setting), {}).get(name)) is not None:
+            if (published := _published(key, str(setting)).get(name)) is not None:
                 measures[name]["reference"] = published
         rows.append({"values": values, "seeds": len(found), "measures": measures})
     return rows
@@ -64,9 +64,20 @@ def _columns(row: Row) -> dict[str, float]:
     return {name if part == "value" else f"{name}_{part}": value for name, part, value in entries}
 
 
+def _published(key: str, setting: str) -> dict[str, float]:
+    """Return the published figures of a setting: of all its values ("1,2"), or of the first alone ("0.9")."""
+    published = STUDIED.get(key, {})
+    return published.get(setting, published.get(setting.partition(",")[0], {}))
+
+
 def _draw(rows: Sequence[Row], name: str, label: str, out: Path) -> None:
-    """Lines over the first varied param where it is a number with several values in each line, else bars."""
+    """Lines over the first varied param where it is a number with several values in each line, else bars.
+
+    Where no two rows share its value, it is one line: the other params go with it.
+    """
     first, *others = rows[0]["values"]
+    if len({row["values"][first] for row in rows}) == len(rows):
+        others = []
     lines: dict[str, list[Row]] = {}
     for row in rows:
         lines.setdefault(", ".join(f"{other} {row['values'][other]}" for other in others) or "ours", []).append(row)
