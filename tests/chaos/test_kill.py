@@ -22,7 +22,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy whose training takes some ten seconds and writes checkpoints all the time, ready to be trained."""
     folder = tmp_path_factory.mktemp("chaos") / "regen"
     smoke.copy(folder)
-    smoke.apply(folder, *smoke.overrides("smoke"), "checkpoint_seconds=0.1", f"models.{KEY}.epochs=40")
+    smoke.apply(folder, *smoke.overrides("smoke"), "checkpoint_seconds=0.1", f"models.{KEY}.epochs=80")
     smoke.run(folder, "dvc", "repro", "prepare@punks")
     return folder
 
@@ -64,7 +64,7 @@ def test_ten_kills_at_random_moments_end_in_the_same_weights(copy):
     assert whole.returncode == 0, whole.stdout
     expected = weights(copy)
     smoke.run(copy, "git", "checkout", "--", ".")
-    smoke.apply(copy, *smoke.overrides("smoke"), "checkpoint_seconds=0.1", f"models.{KEY}.epochs=40")
+    smoke.apply(copy, *smoke.overrides("smoke"), "checkpoint_seconds=0.1", f"models.{KEY}.epochs=80")
     (copy / "dvc.lock").unlink(missing_ok=True)
     smoke.run(copy, "dvc", "repro", "prepare@punks")
     rng = random.Random(0)
