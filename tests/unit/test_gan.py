@@ -11,6 +11,7 @@ from regen import models
 from regen.data.punks import enlarge
 from regen.errors import UserError
 from regen.models.base import DataSpec
+from regen.models.gan import _k_means
 from tests.conftest import block, build
 
 x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -151,3 +152,14 @@ def test_more_codes_than_images_are_refused():
 def test_bands_divide_the_image():
     with pytest.raises(UserError, match="bands: expected a divisor of 16 pixels, got 3"):
         build("gan", codes=3, bands=3)
+
+
+def test_every_distinct_band_has_a_code_of_its_own_where_there_are_enough_however_rare_it_is():
+    common, rare = torch.zeros(500, 4), torch.eye(4)
+    codes = _k_means(torch.cat([common, rare]), 5, seed=0)
+    assert len(codes.unique()) == 5
+    assert len(codes[:500].unique()) == 1
+
+
+def test_codes_that_nothing_needs_stay_unused():
+    assert _k_means(torch.tensor([[0.0], [1.0]]).repeat(5, 1), 8, seed=0).unique().numel() == 2

@@ -242,10 +242,21 @@ def _nearest(source: int, target: int) -> Tensor:
 
 
 def _k_means(x: Tensor, k: int, seed: int, rounds: int = 25) -> Tensor:
-    """Return (N,): which of k centroids each x (N, pixels) is nearest to, after Lloyd's algorithm from k of the x."""
-    centroids = x[torch.randperm(len(x), generator=generator(seed, "codes"))[:k].to(x.device)]
+    """Return (N,): which of k centroids each x (N, pixels) is nearest to, after Lloyd's algorithm.
+
+    It starts from k of the x, each drawn as far from those before it as the others are (k-means++, Arthur and Vassilvitskii
+    2007): drawn evenly, most of them would be the same few common bands, and rare ones would have no kind of their own.
+    """
+    random = generator(seed, "codes")
+    chosen = torch.randint(len(x), (1,), generator=random)
+    gaps = torch.full((len(x),), torch.inf)
+    for _ in range(k - 1):
+        gaps = gaps.minimum((x - x[chosen[-1]]).square().sum(1).cpu())
+        chosen = torch.cat([chosen, torch.multinomial(gaps + 1e-9, 1, generator=random)])  # where all have a kind: any
+    centroids = x[chosen.to(x.device)]
     for _ in range(rounds):
         nearest = (x @ centroids.T * 2 - centroids.square().sum(1)).argmax(1)
-        size = torch.bincount(nearest, minlength=k).clamp(min=1)
-        centroids = torch.zeros_like(centroids).index_add_(0, nearest, x) / size[:, None]
+        size = torch.bincount(nearest, minlength=k)[:, None]
+        means = torch.zeros_like(centroids).index_add_(0, nearest, x) / size.clamp(min=1)
+        centroids = torch.where(size > 0, means, centroids)
     return nearest
