@@ -1,4 +1,4 @@
-"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk and can be mailed."""
+"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk, without a network."""
 
 from __future__ import annotations
 
