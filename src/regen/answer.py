@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from regen import models, paths
-from regen.data import queries
+from regen.data import arrays, queries
 from regen.errors import UserError, reported
 from regen.seeding import generator
 
@@ -51,13 +51,15 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
         seed: of the handwriting.
 
     Raises:
-        UserError: unknown characters, too long a query, no query at all, or a model that answers none.
+        UserError: unknown characters, too long a query, no query at all, a model that answers none, or data of another one.
     """
     folder = Path(model) if Path(model).is_dir() else paths.model(str(model))
+    if folder.is_file():
+        raise UserError(f"{folder}: no model; name a model of the family seq2seq")
     trained: Any = models.load(folder)
     if trained.config.family != "seq2seq":
         raise UserError(f"{folder}: a {trained.config.family} answers no queries; name a model of the family seq2seq")
-    text = "".join(query.split())
+    text = re.sub("(?<![0-9])0+(?=[0-9])", "", "".join(query.split()))  # 07 is 7: no query of the training has more zeros
     vocabulary = "".join(trained.data.labels)
     operators = "".join(symbol for symbol in vocabulary if not symbol.isdigit() and symbol != " ")
     codes = torch.from_numpy(queries.encode([text], vocabulary, trained.query_length)).long()
@@ -71,6 +73,10 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
     x, shown = codes, None
     data = paths.prepared(trained.data.dataset)
     if trained.config.source == "image":
+        if arrays.statistics(data)["labels"] != list(trained.data.labels):
+            raise UserError(
+                f"{data}: has other characters than {folder} was trained on; train it with `dvc repro train@{folder.name}`"
+            )
         writing = models.family("seq2seq").Handwriting(data, "test")
         shown = writing.draw(codes, generator(seed, "query"))[0]
         x = shown[None]
@@ -110,10 +116,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture, where images are read or drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the handwriting")
     options = parser.parse_args()
+    if options.out.suffix != ".png":
+        raise UserError(f"--out {options.out}: expected a name that ends in .png")
     given = answer(options.query, options.model, options.seed)
     drawn = given.drawn is not None or given.shown is not None
     if drawn:
-        picture(given, options.out)
+        try:
+            picture(given, options.out)
+        except OSError as error:
+            raise UserError(f"--out {options.out}: {error.strerror or error}") from None
     print(f"{given.query} -> {given.text}" + (f"  ({options.out})" if drawn else ""))
 
 

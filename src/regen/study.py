@@ -98,13 +98,13 @@ def run(key: str, config: StudyConfig, given: Params) -> list[dict[str, Any]]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(1, cores // max(cell.params.threads for cell in wanted))
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
-        for done in as_completed([pool.submit(_finish, cell, given) for cell in wanted]):
-            try:
+        try:
+            for done in as_completed([pool.submit(_finish, cell, given) for cell in wanted]):
                 done.result()
-            except UserError:
-                pool.shutdown(cancel_futures=True)
-                raise
-            progress.update()
+                progress.update()
+        except BaseException:  # a mistake or Ctrl-C: no further cell is begun
+            pool.shutdown(cancel_futures=True)
+            raise
     shutil.rmtree(paths.WORK / "studies" / key, ignore_errors=True)
     return [{"values": cell.values, "metrics": _json(cell.kept / "metrics.json")} for cell in wanted]
 
@@ -140,11 +140,12 @@ def _signatures(cell: Cell) -> tuple[str, str]:
     """Return what decides the cell's training (params; data and code through the model's own signature), and its evaluation."""
     base = _json(paths.model(cell.model) / "model.json")["signature"]
     top = {name: getattr(cell.params, name) for name in TOP}
+    scripts = {name: Path("stages", f"{name}.py").read_text(encoding="utf-8") for name in ("train", "evaluate")}
     code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).with_name("evaluation").rglob("*.py"))]
     judge = cell.block.get("judge", "none")
     judged = judge if judge == "none" else _json(paths.model(judge) / "model.json")["signature"]
-    training = _digest({"block": cell.block, "base": base, **top})
-    return training, _digest({"training": training, "judge": judged, "code": code})
+    training = _digest({"block": cell.block, "base": base, "script": scripts["train"], **top})
+    return training, _digest({"training": training, "judge": judged, "code": [scripts["evaluate"], *code]})
 
 
 def _furnish(cell: Cell) -> None:

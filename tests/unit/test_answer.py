@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -92,6 +94,35 @@ def test_a_model_of_another_family_and_one_that_is_not_there_are_refused(trained
         answer("1+2", "toy_vae")
     with pytest.raises(UserError, match="no such file; train it with `dvc repro train@nobody`"):
         answer("1+2", "nobody")
+
+
+def test_zeros_before_a_number_change_nothing(trained):
+    assert answer("007+ 1") == answer("7+1")
+    assert answer("0+00").query == "0+0"
+
+
+def test_what_judges_no_model_is_no_model(trained):
+    (trained / "models/none").write_text("no judge\n")
+    with pytest.raises(UserError, match="models/none: no model"):
+        answer("1+2", "none")
+
+
+def test_data_prepared_for_other_operators_are_refused(trained):
+    path = trained / "data/prepared/toy/statistics.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"labels": [*content["labels"][:10], "*", " "]}))
+    with pytest.raises(UserError, match="has other characters than models/both was trained on"):
+        answer("1+2", "both")
+
+
+@pytest.mark.parametrize(("out", "message"), [("a.jpg", "expected a name that ends in .png"), ("no/where.png", "No such file")])
+def test_a_picture_that_cannot_be_written_is_one_line(trained, monkeypatch, capsys, out, message):
+    monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", "both", "--out", out])
+    with pytest.raises(SystemExit), reported():
+        main()
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: --out {out}: ")
+    assert message in error
 
 
 def test_a_mistake_is_one_line_and_no_traceback(trained, monkeypatch, capsys):

@@ -14,6 +14,8 @@ from torch import Tensor
 from regen.evaluation import collage, plots
 from regen.evaluation.plots import COLOURS, INK, figure
 
+ENOUGH = 30  # queries of a kind; of fewer, a single mistake would be the longest bar
+
 
 def strips(images: Tensor, model: Any, queries: Tensor, read: Tensor, answers: Tensor,
            before: Tensor | None = None) -> collage.Picture:  # fmt: skip
@@ -38,14 +40,15 @@ def side_by_side(glyphs: Tensor) -> Tensor:
 
 
 def failures(rows: Sequence[tuple[str, int, int]], out: Path) -> None:
-    """Draw the share of wrong answers of each kind of query, with its standard error."""
-    shares = {f"{kind} ({count:,})": round(100 * wrong / count, 1) for kind, count, wrong in rows}
-    errors = {
-        f"{kind} ({count:,})": 100 * math.sqrt(wrong / count * (1 - wrong / count) / count)
-        for kind, count, wrong in rows
-        if wrong
-    }
+    """Draw the share of wrong answers of each kind of query with `ENOUGH` of them, with its standard error."""
     total, wrong = rows_total(rows)
+    if not wrong:
+        with figure(out, (6.4, 1.2)) as (axis,):
+            axis.text(0.5, 0.5, f"None of the {total:,} answers is wrong.", transform=axis.transAxes, ha="center", va="center")
+        return
+    drawn = {f"{kind} ({count:,})": (failed / count, count) for kind, count, failed in rows if count >= ENOUGH}
+    shares = {kind: round(100 * share, 1) for kind, (share, _) in drawn.items()}
+    errors = {kind: 100 * math.sqrt(share * (1 - share) / count) for kind, (share, count) in drawn.items() if share}
     plots.bars(shares, out, "wrong answers, %", errors, 100 * wrong / total, "all")
 
 
@@ -68,24 +71,29 @@ def distribution(true: np.ndarray, predicted: np.ndarray, out: Path) -> None:
         axis.plot(edges[:-1] + width / 2, counts, color=COLOURS[1], linewidth=0.9, drawstyle="steps-mid", label="given")
         outside = len(predicted) - int(counts.sum())
         axis.set(xlabel="answer", ylabel="queries", ylim=(0, None))
+        axis.yaxis.get_major_locator().set_params(integer=True)
         axis.set_title(f"{outside} answers are no number, or outside" if outside else "")
         axis.legend(frameon=False, loc="upper right")
 
 
 def distances(distance: np.ndarray, out: Path) -> None:
-    """Draw |given - true|: of the wrong answers, and of all."""
+    """Draw |given - true|: of the wrong answers, and of all. Small ones each have a bar, large ones share."""
     known = distance[~np.isnan(distance)]
     wrong = known[known > 0]
+    reach = max(float(known.max(initial=0.0)), 10.0)
+    edges = np.concatenate([np.arange(-0.5, 10), 9.5 * 1.25 ** np.arange(1, 2 + math.ceil(math.log(reach / 9.5, 1.25)))])
     with figure(out, (7.2, 3.2), 1, 2) as axes:
-        reach = max(float(wrong.max()) if len(wrong) else 1.0, 10.0)
-        width = max(1, math.ceil(reach / 60))
-        edges = np.arange(0, reach + 2 * width, width) - 0.5
         for axis, values, title in zip(axes, (wrong, known), ("wrong answers", "all answers"), strict=True):
-            axis.hist(values, edges, color=COLOURS[0], alpha=0.85)
             axis.set_title(f"{title}: {len(values):,}")
-            axis.set_xlabel("|given − true|")
-            if not len(values):
+            if not len(values):  # an axis without data is not drawn
                 axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", va="center", fontsize=12, color=INK)
-        axes[0].set_ylabel("answers")
+                continue
+            axis.hist(values, edges, color=COLOURS[0], alpha=0.85)
+            axis.set_xscale("symlog", linthresh=1, linscale=0.3, subs=[])
+            ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000) if tick <= edges[-1]]
+            axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.set_xlim(*edges[[0, -1]])
+            axis.set_xlabel("|given − true|")
+            axis.set_ylabel("answers")
         axes[1].set_yscale("log")
         axes[1].set_ylim(0.7, None)

@@ -22,8 +22,8 @@ from regen.seeding import generator
 COMPARED = 2000  # digits whose features are compared
 SHOWN = 40  # answers beside their queries
 FAINT = 0.2  # levels up to this are no ink
-INK = 4.0  # sum of the levels above FAINT under which a glyph is a space: the thinnest handwritten 1 has 13
-MINUS_ROWS, MINUS_SHARE = slice(9, 19), 0.985  # a minus sign keeps to the middle rows, and no digit does
+INK = 4.0  # sum of the levels above FAINT under which a glyph is a space: the thinnest handwritten 1 has 12
+MINUS_ROWS, MINUS_SHARE = slice(9, 19), 0.985  # a minus sign keeps to the middle rows; 22 of MNIST's 70,000 digits do
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,13 @@ def exact_measures(read: Tensor, answers: Tensor, best: Tensor | None = None) ->
 
 
 def floors(subject: Subject, answers: Tensor) -> Measured:
-    """Return both accuracies of the constant that is right most often among the training answers."""
-    train = torch.from_numpy(subject.train["answers"].copy()).long()
-    whole, counts = np.unique(train.numpy(), axis=0, return_counts=True)
-    usual = train.mode(0).values  # the most frequent character at each position
+    """Return both accuracies of the best constant, over all queries: test answers alone lack what is common in training."""
+    every = torch.cat([torch.from_numpy(subject.train["answers"].copy()).long(), answers])
+    counts = np.unique(every.numpy(), axis=0, return_counts=True)[1]
+    usual = every.mode(0).values  # the most frequent character at each position
     return {
-        "character_accuracy_constant": measured((answers == usual).double().mean().item()),
-        "exact_accuracy_constant": measured((answers == torch.from_numpy(whole[counts.argmax()])).all(1).double().mean().item()),
+        "character_accuracy_constant": measured((every == usual).double().mean().item()),
+        "exact_accuracy_constant": measured(counts.max().item() / len(every)),
     }
 
 
@@ -131,7 +131,8 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     measures |= exact_measures(read, answers, read_real)
     # diversity: two drawings of one digit, in answers to different queries
     own, others = drawings[digit], test.handwriting.draw(answers, generator(seed, "other answers"))[digit]
-    measures["diversity"] = mean(diversity(own, answers[digit]), limit=diversity(real[digit], answers[digit]))
+    if len(apart := diversity(own, answers[digit])):
+        measures["diversity"] = mean(apart, limit=diversity(real[digit], answers[digit]))
     measures["greyness"] = mean(greyness(own), limit=greyness(real[digit]))
     new = train.draw(answers, generator(seed, "training digits"))[digit]
     a, b, c = (subject.apply(subject.judge.features, x[:COMPARED, None]) for x in (own, others, new))
@@ -160,8 +161,8 @@ def read_codes(judge: Any, labels: Sequence[str], drawings: Tensor) -> Tensor:
 
 
 def diversity(glyphs: Tensor, codes: Tensor) -> Tensor:
-    """Return the root mean square pixel difference of each glyph (N, H, W) to the next one of the same character."""
-    apart = []
+    """Return the root mean square pixel difference of each glyph (N, H, W) to the next one of the same character, if any."""
+    apart = [torch.empty(0)]
     for code in codes.unique().tolist():  # type: ignore[no-untyped-call]
         same = glyphs[codes == code]
         if len(same) > 1:

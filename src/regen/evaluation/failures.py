@@ -31,12 +31,11 @@ def evaluate(subject: Subject, queries: Tensor, read: Tensor, answers: Tensor) -
 
     numbers = np.array([int(text) if NUMBER.fullmatch(text) else np.nan for text in got])
     truth = np.array([int(text) for text in true], dtype=float)
-    values, counts = np.unique(truth, return_counts=True)
-    predicted = dict(zip(*(part.tolist() for part in np.unique(numbers, return_counts=True)), strict=True))
+    known = numbers[~np.isnan(numbers)]
     write_table(
         folder / "distribution.csv",
         ("answer", "true", "predicted"),
-        [(int(value), int(count), int(predicted.get(value, 0))) for value, count in zip(values, counts, strict=True)],
+        [(int(value), int((truth == value).sum()), int((known == value).sum())) for value in np.union1d(truth, known)],
     )
     answer_plots.distribution(truth, numbers, folder / "distribution.png")
     distance = np.abs(numbers - truth)

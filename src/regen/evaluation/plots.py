@@ -19,6 +19,7 @@ Numbers = npt.ArrayLike
 # Okabe & Ito 2008: told apart by people with any colour vision; yellow is left out, too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 INK, FAINT, LIMIT = "#404044", "#E4E4E0", "#77777C"
+FEW = 12  # points up to which each is marked
 NOT_LOSSES = ("epoch", "step", "examples", "iteration")
 STYLE: dict[str, Any] = {
     "figure.dpi": 110,
@@ -131,8 +132,12 @@ def bars(
     errors: Mapping[str, float] | None = None,
     limit: float | None = None,
     limit_label: str = "limit",
+    references: Mapping[str, float] | None = None,
 ) -> None:
-    """Draw horizontal bars, first name on top, with their values (and +- `errors`); the limit is a dashed line."""
+    """Draw horizontal bars, first name on top, with their values (and +- `errors`); the limit is a dashed line.
+
+    `references`: published figures, each a diamond on its bar.
+    """
     names = list(values)
     heights = [values[name] for name in names]
     half = [(errors or {}).get(name, 0.0) for name in names]
@@ -141,11 +146,18 @@ def bars(
         axis.barh(places, heights, height=0.62, color=COLOURS[0], alpha=0.85)
         if errors:
             axis.errorbar(heights, places, xerr=half, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-        reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(limit or 0.0)]) or 1.0
+        published = references or {}
+        reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(limit or 0.0), *published.values()]) or 1.0
         for place, name, value, error in zip(places, names, heights, half, strict=True):
             text = _number(value) + (f" ± {_number(error, 2)}" if errors and name in errors else "")
             end = value + error if value >= 0 else 0.0
-            axis.text(end + 0.015 * reach, place, text, va="center", fontsize=9)
+            room = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # legible on the line of the limit
+            axis.text(end + 0.015 * reach, place, text, va="center", fontsize=9, bbox=room, zorder=3)
+        if published:
+            at = [place for place, name in zip(places, names, strict=True) if name in published]
+            marked = axis.scatter([published[name] for name in names if name in published], at, marker="D", s=36, zorder=4,
+                                  facecolor="white", edgecolor=COLOURS[1], linewidth=1.4)  # fmt: skip
+            axis.legend([marked], ["reference"], frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
         if limit is not None:
             axis.axvline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
             side = "left" if limit < reach / 2 else "right"
@@ -208,8 +220,11 @@ def _columns(history: Path) -> dict[str, npt.NDArray[np.float64]]:
 
 
 def _line(axis: Any, x: Numbers, y: Numbers, colour: str) -> None:
-    single = np.size(np.asarray(x)) == 1
-    axis.plot(x, y, color=colour, marker="o" if single else None, markersize=5)
+    """Draw a line; the points of a short one are marked, and there is no tick between whole numbers."""
+    values = np.asarray(x, float)
+    axis.plot(values, y, color=colour, marker="o" if values.size <= FEW else None, markersize=5)
+    if (values == values.round()).all():
+        axis.xaxis.get_major_locator().set_params(integer=True)
 
 
 def _limit(axis: Any, limit: float, label: str) -> None:

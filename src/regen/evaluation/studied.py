@@ -85,13 +85,10 @@ def _draw(rows: Sequence[Row], name: str, label: str, out: Path) -> None:
     if numbers and all(len({row["values"][first] for row in line}) > 1 for line in lines.values()):
         _draw_lines(lines, first, name, label, out)
         return
-    values, spreads = {}, {}
-    for row in rows:
-        setting = ", ".join(f"{param} {value}" for param, value in row["values"].items())
-        values[setting] = row["measures"][name]["value"]
-        if "spread" in row["measures"][name]:
-            spreads[setting] = row["measures"][name]["spread"]
-    plots.bars(values, out, label, errors=spreads or None)
+    entries = {", ".join(f"{param} {value}" for param, value in row["values"].items()): row["measures"][name] for row in rows}
+    parts = {part: {text: entry[part] for text, entry in entries.items() if part in entry} for part in ("spread", "reference")}
+    values = {text: entry["value"] for text, entry in entries.items()}
+    plots.bars(values, out, label, errors=parts["spread"] or None, references=parts["reference"])
 
 
 def _draw_lines(lines: Mapping[str, Sequence[Row]], first: str, name: str, label: str, out: Path) -> None:

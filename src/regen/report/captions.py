@@ -69,7 +69,7 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "ascent": ("To the optimum", "Gradient ascent never falls; Newton's method needs a few steps."),
     "attributes": ("Hardest attributes", "Attributes that the judge reads worst, by F1."),
-    "confusion": ("Confusion", "True classes against those that the judge reads."),
+    "confusion": ("Confusion", "True classes or characters against those that are given or read."),
     "answers": ("Answers", "The first forty unseen queries, with what was answered, and the true answer where that is wrong."),
     "handwriting": ("Handwriting", "Ten drawings of each digit, in answers to different queries."),
     "failures": (

@@ -96,8 +96,8 @@ class Study:
 
     @property
     def varied(self) -> list[str]:
-        """The params that differ between rows."""
-        return list(self.rows[0]["values"])
+        """The params that differ between rows, in the order of params.yaml."""
+        return [name for name in self.block["vary"] if name in self.rows[0]["values"]]
 
     @property
     def shown(self) -> list[str]:
