@@ -62,7 +62,7 @@ class Watched(Model):
 
 
 def main() -> None:
-    """Train and say when the goal was reached for good."""
+    """Train and say when the goal was first reached."""
     x, y, test_x, test_y = (torch.from_numpy(codes) for codes in arithmetic.codes())
     block: dict[str, Any] = {
         "dataset": "bench",

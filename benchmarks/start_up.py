@@ -1,11 +1,12 @@
-"""Seconds from the start of this process to the end of `import torch`, or to the end of a training's first step."""
+"""Seconds from the start of this process to the end of `import torch`, or to the first step of a train stage."""
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
-import time
+from pathlib import Path
 
 
 def elapsed() -> float:
@@ -16,34 +17,49 @@ def elapsed() -> float:
         return float(file.read().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 
+def prepare(folder: Path) -> None:
+    """Write a params.yaml and a prepared data set for a train stage."""
+    import setting
+    import yaml
+
+    from regen.data import arrays
+
+    top = {"seed": 0, "precision": "auto", "threads": setting.THREADS, "checkpoint_seconds": 20.0, "launcher": "python"}
+    block = {**setting.BLOCK, "epochs": 1}
+    (folder / "params.yaml").write_text(yaml.safe_dump({**top, "datasets": {}, "models": {"bench": block}}))
+    images = setting.images()
+    arrays.write(folder / "data/prepared/bench", {"train": images}, {"kind": "bench", "shape": [3, 64, 64]})
+
+
+def stage(folder: Path) -> None:
+    """Run the train stage in that folder, tracking and all, up to its first loss."""
+    script = Path("stages/train.py").resolve()
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # as by default: a local database
+    os.chdir(folder)
+
+    from regen.models.vae import Model
+
+    def first(self: Model, batch: object, player: str) -> None:
+        print(json.dumps({"seconds": elapsed()}), flush=True)
+        os._exit(0)
+
+    Model.loss = first  # type: ignore[assignment, method-assign]
+    sys.argv = [str(script), "bench"]
+    runpy.run_path(str(script), run_name="__main__")
+
+
 def main() -> None:
-    """Do what a train stage does, until its first step is done."""
-    if sys.argv[1] == "torch":
+    """Prepare, import torch, or run the stage."""
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "prepare":
+        prepare(folder)
+        print("{}")
+    elif what == "torch":
         import torch  # noqa: F401
 
         print(json.dumps({"seconds": elapsed()}))
-        return
-    import setting
-
-    from regen import models
-    from regen.models.base import DataSpec
-    from regen.training.adam import Adam
-    from regen.training.batches import ArrayBatches
-    from regen.training.devices import Devices
-    from regen.training.loop import train  # noqa: F401
-
-    block = {**setting.BLOCK, "epochs": 1}
-    devices = Devices("auto", setting.THREADS)
-    model = models.build(models.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
-    batches = ArrayBatches({"x": setting.images()[: setting.BATCH]}, setting.BATCH, 0, devices)
-    (player, parameters), *_ = model.players().items()  # type: ignore[operator]
-    optimizer = Adam(parameters)
-    started = time.perf_counter()
-    with devices.autocast():
-        loss, _ = model.loss(batches(0), player)  # type: ignore[operator]
-    loss.backward()
-    optimizer.step(1e-3)
-    print(json.dumps({"seconds": elapsed() - (time.perf_counter() - started)}))  # the step itself is no start-up
+    else:
+        stage(folder)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-from regen import data, models, params, study
+from regen import data, models, params, paths, study
 from regen.data import queries
 from regen.errors import UserError, reported
 from regen.evaluation.measures import MEASURES
@@ -17,15 +16,16 @@ from regen.evaluation.measures import MEASURES
 
 def main() -> None:
     """Refuse a wrong params.yaml with all its mistakes at once."""
-    given = params.read()
-    checks: list[Callable[[], object]] = []
+    content = params.content()
+    given = params.usable(content)
+    checks: list[Callable[[], object]] = [lambda: params.parse(params.Params, content, str(paths.PARAMS))]
     checks += [partial(data.config, block, f"params.yaml: datasets.{key}") for key, block in given.datasets.items()]
     blocks = {"queries": check_queries, "encodings": check_encoding, "models": check_model, "studies": check_study}
     checks += [partial(check, given, key, block) for kind, check in blocks.items() for key, block in getattr(given, kind).items()]
     params.problems(*checks)
-    folder = Path("models")
-    folder.mkdir(exist_ok=True)
-    (folder / "none").write_text("no judge\n", encoding="utf-8")
+    judge = paths.model("none")
+    judge.parent.mkdir(exist_ok=True)
+    judge.write_text("no judge\n", encoding="utf-8")
 
 
 def check_queries(given: params.Params, key: str, block: dict[str, object]) -> None:

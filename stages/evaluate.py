@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 
 from regen import models, params, paths
+from regen.data import folders
 from regen.errors import reported
 from regen.evaluation import references
 from regen.evaluation.subject import Subject
@@ -27,10 +27,10 @@ def main() -> None:
     model = models.load(paths.model(key)).to(device)
     judge = None if config.judge == "none" else models.load(paths.model(config.judge)).to(device)
     with launch.report(key):
-        shutil.rmtree(paths.figures(key), ignore_errors=True)
-        subject = Subject(model, judge, given.seed, data=paths.prepared(config.dataset), history=paths.model(key),
-                          folder=paths.figures(key))  # fmt: skip
-        measured = references.beside(key, evaluate(subject))
+        with folders.replacing(paths.figures(key)) as figures:
+            subject = Subject(model, judge, given.seed, data=paths.prepared(config.dataset), history=paths.model(key),
+                              folder=figures)  # fmt: skip
+            measured = references.beside(key, evaluate(subject))
         write(measured, key)
 
 

@@ -55,7 +55,7 @@ def main() -> None:
                           checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
         else:
             closed_form: Any = model
-            if history := closed_form.fit(arrays.load(folder, "train"), given.seed):
+            if (history := closed_form.fit(arrays.load(folder, "train"), given.seed)) and devices.main:
                 write_history(work, history)
         if devices.main:
             models.save(model, work, signature)

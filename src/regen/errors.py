@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +26,14 @@ def reported() -> Iterator[None]:
     """
     try:
         yield
+        atexit.register(gc.freeze)  # else Python looks through all that was imported for garbage: half a second, for nothing
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except shutil.Error as error:  # of a copied folder: a list of (from, to, why)
+        _, to, why = error.args[0][0]
+        print(f"error: {to}: {why}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
         reason = {

@@ -8,13 +8,17 @@ refuses, so no stage depends on it.
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shlex
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from regen import paths
 from regen.errors import UserError
@@ -71,12 +75,21 @@ class Params(Block):
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it, else fp32
     threads: PositiveInt  # CPU threads of a training; another number rounds differently, so it is no 'all'
     checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
-    launcher: str  # or: accelerate launch --num_processes 4
+    launcher: str  # or: torchrun --nproc_per_node 2
     datasets: dict[str, dict[str, Any]]
     queries: dict[str, dict[str, Any]] = Field(default_factory=dict)
     encodings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]]
     studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("launcher")
+    @classmethod
+    def _is_there(cls, launcher: str) -> str:
+        command, *_ = shlex.split(launcher) or [""]
+        beside = Path(sys.executable).parent  # where a stage is started without `source .venv/bin/activate`
+        if not shutil.which(command, path=os.pathsep.join([str(beside), os.environ.get("PATH", os.defpath)])):
+            raise ValueError("a command that is here: python, torchrun ... or accelerate launch ...")
+        return launcher
 
     @property
     def prepared(self) -> dict[str, dict[str, Any]]:
@@ -104,13 +117,36 @@ def read(path: Path = paths.PARAMS) -> Params:
     Raises:
         UserError: the file is missing, is no YAML, or has unknown or mistyped top-level keys.
     """
+    return parse(Params, content(path), where=str(path))
+
+
+def content(path: Path = paths.PARAMS) -> object:
+    """Return what stands in params.yaml, unchecked.
+
+    Raises:
+        UserError: the file is missing, or is no YAML.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run from the repository root") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    return parse(Params, content, where=str(path))
+
+
+def usable(content: object) -> Params:
+    """Return what is right at the top level of params.yaml, with stand-ins for the rest: so its blocks can be checked too."""
+    right: dict[str, Any] = {
+        "seed": 0, "precision": "auto", "threads": 1, "checkpoint_seconds": 0.0, "launcher": "python", "datasets": {},
+        "models": {},
+    }  # fmt: skip
+    for name, value in dict(content if isinstance(content, Mapping) else {}).items():
+        try:
+            parse(Params, right | {name: value}, where="")
+            right[name] = value
+        except UserError:
+            pass
+    return parse(Params, right, where="")
 
 
 def parse(block: type[BlockType], content: object, where: str) -> BlockType:

@@ -115,8 +115,9 @@ def test_data_prepared_for_other_operators_are_refused(trained):
         answer("1+2", "both")
 
 
-@pytest.mark.parametrize(("out", "message"), [("a.jpg", "expected a name that ends in .png"), ("no/where.png", "No such file")])
+@pytest.mark.parametrize(("out", "message"), [("a.jpg", "expected a name that ends in .png"), ("folder.png", "Is a directory")])
 def test_a_picture_that_cannot_be_written_is_one_line(trained, monkeypatch, capsys, out, message):
+    (trained / "folder.png").mkdir()
     monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", "both", "--out", out])
     with pytest.raises(SystemExit), reported():
         main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 from collections.abc import Callable
@@ -205,3 +206,14 @@ def test_a_wrong_block_is_refused_by_name(block: dict[str, object], told: str) -
     with pytest.raises(UserError) as raised:
         data.config(block, "params.yaml: datasets.x")
     assert told in str(raised.value)
+
+
+def test_a_full_disk_is_told_though_numpy_does_not_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("48 requested and 16 written")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OSError, match="short write") as raised:
+        arrays.write(tmp_path / "toy", {"train": np.zeros((2, 3), np.uint8)}, {"kind": "toy", "shape": [3]})
+    assert raised.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []

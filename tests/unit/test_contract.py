@@ -9,7 +9,7 @@ import torch
 
 from regen import models
 from regen.errors import UserError
-from regen.models.base import GenerativeModel, TrainedModel, as_images
+from regen.models.base import DataSpec, GenerativeModel, TrainedModel, as_images
 from tests.conftest import BLOCKS, IMAGES, OTHERS, block, build
 
 FAMILIES = models.families()
@@ -136,3 +136,21 @@ def test_features_and_readings_have_one_row_an_image(family):
 def test_impossible_channels_are_a_person_s_mistake(family, channels):
     with pytest.raises(UserError, match="channels"):
         build(family, channels=channels)
+
+
+@pytest.mark.parametrize("family", models.families())
+def test_altered_weights_are_refused(family, tmp_path):
+    models.save(build(family), tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # the last bit but seven of the last weight: a number like any other
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged model"):
+        models.load(tmp_path)
+
+
+@pytest.mark.parametrize("family", ["autoencoder", "gan", "judge", "seq2seq", "tile_vae", "vae"])
+def test_data_of_another_shape_are_one_clear_line(family):
+    spec = DataSpec(dataset="table", kind="diabetes", shape=(10,), labels=("a", "b"))
+    with pytest.raises(UserError, match=r"dataset: table has no (images|queries), which this family needs"):
+        models.build(models.config(block(family), "toy"), spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import pytest
 
@@ -33,3 +34,9 @@ def test_other_errors_of_the_system_keep_their_traceback():
 def test_bugs_keep_their_traceback():
     with pytest.raises(ZeroDivisionError), reported():
         1 / 0  # noqa: B018
+
+
+def test_a_folder_that_could_not_be_copied_is_one_line(capsys):
+    with pytest.raises(SystemExit), reported():
+        raise shutil.Error([("a/b", "c/b", "[Errno 28] No space left on device")])
+    assert capsys.readouterr().err == "error: c/b: [Errno 28] No space left on device\n"

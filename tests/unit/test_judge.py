@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
+from regen.errors import UserError
 from regen.models.judge import _blended
+from tests.conftest import build
 
 
 def test_a_blend_lies_between_an_image_and_the_mean_of_its_class():
@@ -26,3 +30,13 @@ def test_the_share_of_images_that_are_mixed():
     assert torch.equal(_blended(x, labels, 10, share=0.0), x)
     changed = (_blended(x, labels, 10, share=0.2) != x).flatten(1).any(1).float().mean()
     assert 0.16 < changed < 0.24
+
+
+@pytest.mark.parametrize(
+    ("target", "labels", "found"),
+    [("attributes", np.zeros(4), "class"), ("class", np.zeros((4, 3)), "attributes"), ("class", None, "none")],
+)
+def test_labels_of_another_kind_are_refused(target, labels, found):
+    judge = build("judge", target=target)
+    with pytest.raises(UserError, match=f"target: {target}, but the labels of .* are: {found}"):
+        judge.columns({} if labels is None else {"labels": labels}, 0)

@@ -175,4 +175,39 @@ def test_history_is_readable_at_every_moment(toy, devices, tmp_path):
     run(build("vae"), toy, devices, tmp_path)
     assert not list(Path(tmp_path).glob("*.partial"))
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
-    assert header == "epoch,step,examples,distortion,loss,rate"
+    assert header == "epoch,step,examples,distortion,rate,loss"  # DVC plots the last column
+
+
+class Steep(torch.autograd.Function):
+    """Zero, with a slope that is not finite."""
+
+    @staticmethod
+    def forward(context, x):
+        return torch.zeros(())
+
+    @staticmethod
+    def backward(context, slope):
+        return slope * math.nan
+
+
+def test_a_weight_that_is_not_finite_is_never_kept_though_every_loss_is(toy, devices, tmp_path, monkeypatch):
+    model = build("vae")
+    smooth, steps = model.loss, iter(range(100))
+
+    def loss(batch, player):
+        value, figures = smooth(batch, player)
+        return (value + Steep.apply(value) if next(steps) == 6 else value), figures
+
+    monkeypatch.setattr(model, "loss", loss)
+    with pytest.raises(UserError, match=r"toy: a weight is not finite at step 7; .*learning_rate"):
+        run(model, toy, devices, tmp_path, checkpoint_seconds=0)
+    tensors, state = checkpoint.load(tmp_path)
+    assert state["step"] == 6
+    assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+
+
+def test_several_processes_that_accelerate_did_not_start_are_told_of(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # set for `--num_processes 2 --cpu`; RANK and WORLD_SIZE are not
+    with pytest.raises(UserError, match="use: torchrun --nproc_per_node 2"):
+        Devices("fp32", threads=1)

@@ -111,11 +111,22 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given["models"]["punks_vae"]["dataset"] = "punk"
     given["models"]["punks_autoencoder"]["judge"] = "punks_jugde"
     given["datasets"]["mnist"]["source"] = "floppy"
+    given["models"]["punks_gan"]["betas"] = [2, 3]
+    given["sede"] = 1
+    given["launcher"] = "acelerate launch"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(given))
     done = check(tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert all(line.startswith("error: params.yaml: ") for line in done.stderr.splitlines())
-    for part in ("punks_vae.beta", "'punk' (did you mean punks?)", "(did you mean punks_judge?)", "datasets.mnist.source"):
+    for part in (
+        "punks_vae.beta",
+        "'punk' (did you mean punks?)",
+        "(did you mean punks_judge?)",
+        "datasets.mnist.source",
+        "punks_gan.betas",
+        "sede: unknown key (did you mean seed?)",
+        "launcher: expected a command that is here",
+    ):
         assert part in done.stderr
     assert not (tmp_path / "models").exists()

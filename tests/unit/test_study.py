@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,9 @@ def workshop(tmp_path, monkeypatch):
     """A workspace with a trained toy_vae; cells note which scripts they run, and measure epochs + seed."""
     monkeypatch.chdir(tmp_path)
     Path("data").mkdir()
+    Path("stages").mkdir()
+    for name in ("train", "evaluate"):
+        Path(f"stages/{name}.py").write_text("pass\n")
     publish(Path(), 3)
     Path("models/none").write_text("no judge\n")
     scripts: list[tuple[str, str]] = []
@@ -94,6 +98,28 @@ def test_another_model_of_the_same_name_reruns_every_cell(workshop):
     Path("models/toy_vae/model.json").write_text('{"signature": "other data or code"}')
     run(given(epochs=[1]))
     assert workshop == [("epochs=1", "train"), ("epochs=1", "evaluate")]
+
+
+def test_a_changed_stage_script_reruns_what_it_does(workshop):
+    run(given(epochs=[1]))
+    for name, again in (("evaluate", ["evaluate"]), ("train", ["train", "evaluate"])):
+        workshop.clear()
+        Path(f"stages/{name}.py").write_text("print()\n")
+        run(given(epochs=[1]))
+        assert workshop == [("epochs=1", script) for script in again]
+
+
+def test_no_cell_is_begun_after_ctrl_c(workshop, monkeypatch):
+    def stopped(cell, name):
+        workshop.append((cell.name, name))
+        time.sleep(0.3 * (len(workshop) - 1))  # the study hears of the first one while the second runs
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "_script", stopped)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0}, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(given(epochs=[1, 2, 4, 5, 6]))
+    assert len(workshop) < 4
 
 
 def test_a_study_that_was_stopped_keeps_what_is_finished_and_trained(workshop, monkeypatch):

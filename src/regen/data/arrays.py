@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -92,7 +93,10 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[s
     splits = {}
     with folders.replacing(folder) as part:
         for stem, array in arrays.items():
-            np.save(part / f"{stem}.npy", array, allow_pickle=False)
+            try:
+                np.save(part / f"{stem}.npy", array, allow_pickle=False)
+            except OSError as error:  # numpy says how many items it wrote, and not why no more
+                raise OSError(error.errno or errno.ENOSPC, "short write", str(part / f"{stem}.npy")) from None
             if stem in SPLITS:
                 moments = Moments.of(array)
                 splits[stem] = {

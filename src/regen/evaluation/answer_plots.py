@@ -89,9 +89,10 @@ def distances(distance: np.ndarray, out: Path) -> None:
                 axis.text(0.5, 0.5, "none", transform=axis.transAxes, ha="center", va="center", fontsize=12, color=INK)
                 continue
             axis.hist(values, edges, color=COLOURS[0], alpha=0.85)
-            axis.set_xscale("symlog", linthresh=1, linscale=0.3, subs=[])
+            axis.set_xscale("symlog", linthresh=1, linscale=0.3)
             ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000) if tick <= edges[-1]]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+            axis.minorticks_off()
             axis.set_xlim(*edges[[0, -1]])
             axis.set_xlabel("|given − true|")
             axis.set_ylabel("answers")

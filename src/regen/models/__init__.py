@@ -5,6 +5,7 @@ A family's module defines `Config` (its block of params.yaml) and `Model` (see `
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import pkgutil
@@ -69,10 +70,17 @@ def build(config: params.ModelConfig, data: DataSpec, seed: int = 0) -> Generati
 
 
 def save(model: GenerativeModel, folder: Path, signature: str = "") -> None:
-    """Write `model.safetensors` and `model.json` (params, data, signature of the training), the same bytes for the same model."""
+    """Write `model.safetensors` and `model.json` (params, data, signature of the training, SHA-256 of the weights).
+
+    The same bytes for the same model.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "model.safetensors")
-    description = {"config": model.config.model_dump(), "data": model.data.model_dump(), "signature": signature}
+    content = safetensors.torch.save(state)
+    (folder / "model.safetensors").write_bytes(content)
+    description = {
+        "config": model.config.model_dump(), "data": model.data.model_dump(), "signature": signature,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -89,7 +97,10 @@ def load(folder: str | Path) -> GenerativeModel:
     folder = Path(folder)
     try:
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        state = safetensors.torch.load_file(folder / "model.safetensors")
+        content = (folder / "model.safetensors").read_bytes()
+        if hashlib.sha256(content).hexdigest() != description["sha256"]:
+            raise ValueError("the weights' SHA-256 is not the one in model.json")
+        state = safetensors.torch.load(content)
         model = build(config(description["config"], f"{folder}/model.json"), DataSpec(**description["data"]))
         model.load_state_dict(state)
     except FileNotFoundError as error:

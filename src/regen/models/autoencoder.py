@@ -36,8 +36,8 @@ class Model(TrainedModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        self.encoder = layers.encoder(data.shape, config.channels, config.latent_dim)
-        self.decoder = layers.decoder(data.shape, config.channels, config.latent_dim)
+        self.encoder = layers.encoder(data.expect(3, "images"), config.channels, config.latent_dim)
+        self.decoder = layers.decoder(data.expect(3, "images"), config.channels, config.latent_dim)
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the squared error (or cross-entropy in nats) summed over an image, mean over the batch."""

@@ -12,14 +12,17 @@ and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from regen.errors import UserError
 from regen.params import Block, ModelConfig
 from regen.seeding import generator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataSpec(Block):
@@ -35,6 +38,16 @@ class DataSpec(Block):
         """Return the spec of a prepared data set from its statistics.json."""
         return cls(dataset=dataset, kind=statistics["kind"], shape=statistics["shape"], labels=statistics.get("labels", ()))
 
+    def expect(self, dimensions: int, what: str) -> tuple[int, ...]:
+        """Return the shape of an example: of an image its channels, height and width.
+
+        Raises:
+            UserError: it has not so many dimensions.
+        """
+        if len(self.shape) != dimensions:
+            raise UserError(f"dataset: {self.dataset} has no {what}, which this family needs (an example is {self.shape})")
+        return self.shape
+
 
 class TrainedConfig(ModelConfig):
     """What every model trained by gradient steps (`regen.training.loop`) has."""
@@ -44,7 +57,7 @@ class TrainedConfig(ModelConfig):
     learning_rate: PositiveFloat  # peak of the schedule
     schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
     optimizer: Literal["adam", "adamw"] = "adam"
-    betas: tuple[float, float] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
+    betas: tuple[Share, Share] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(0.0, ge=0)  # largest gradient norm; 0 = no clipping
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights

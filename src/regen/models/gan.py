@@ -60,7 +60,7 @@ class Model(TrainedModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        depth, full, _ = data.shape
+        depth, full, _ = data.expect(3, "images")
         size = config.grid or full  # at which G draws and D looks
         halvings = len(config.channels) - 1
         if size % 2**halvings:

@@ -6,13 +6,15 @@ Trained by a stage like any other model, on the training split only.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
 
 
@@ -37,7 +39,7 @@ class Model(TrainedModel):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         layers: list[nn.Module] = []
-        previous, height, width = data.shape
+        previous, height, width = data.expect(3, "images")
         height, width = height // config.stride, width // config.stride
         for block, count in enumerate(config.channels):
             for convolution in range(config.convolutions):
@@ -48,6 +50,14 @@ class Model(TrainedModel):
             height, width = height // 2, width // 2
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(previous * height * width, config.features), nn.ReLU())
         self.head = nn.Linear(config.features, len(data.labels))
+
+    def columns(self, arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Add nothing, but refuse data without the labels that `target` names."""
+        labels = arrays.get("labels")
+        found = "none" if labels is None else "class" if labels.ndim == 1 else "attributes"
+        if found != self.config.target:
+            raise UserError(f"target: {self.config.target}, but the labels of {self.data.dataset} are: {found}")
+        return {}
 
     def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the mean cross-entropy in nats an image (summed over the attributes where there are several)."""

@@ -66,7 +66,7 @@ class Model(TrainedModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        self.query_length, self.answer_length, *self.glyph = data.shape
+        self.query_length, self.answer_length, *self.glyph = data.expect(4, "queries")
         symbols, hidden = len(data.labels), config.hidden
         shape = (1, *self.glyph)
         self.embed = nn.Embedding(symbols, config.embedding)

@@ -49,7 +49,7 @@ class Model(TrainedModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        depth, height, width = data.shape
+        depth, height, width = data.expect(3, "images")
         halved = 2 ** len(config.channels)
         if height % halved or width % halved:
             raise UserError(

@@ -54,8 +54,8 @@ class Model(TrainedModel):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         inner = config.hidden or 2 * config.latent_dim
-        self.encoder: nn.Module = layers.encoder(data.shape, config.channels, inner)
-        self.decoder: nn.Module = layers.decoder(data.shape, config.channels, config.hidden or config.latent_dim)
+        self.encoder: nn.Module = layers.encoder(data.expect(3, "images"), config.channels, inner)
+        self.decoder: nn.Module = layers.decoder(data.expect(3, "images"), config.channels, config.hidden or config.latent_dim)
         if config.hidden:  # few latents need it: a linear map of two numbers is a plane
             head = [nn.BatchNorm1d(inner), nn.LeakyReLU(0.2), nn.Linear(inner, 2 * config.latent_dim)]
             self.encoder = nn.Sequential(self.encoder, *head)

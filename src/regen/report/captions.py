@@ -6,8 +6,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "examples": ("Test images", "Images that no model was trained on."),
     "training": ("Training", "Means over each epoch."),
     "progress_first": ("First epoch", "What the model made after its first epoch."),
-    "progress_middle": ("Half-way", "The same latents, half-way through the training."),
-    "progress_last": ("Last epoch", "The same latents at the end."),
+    "progress_middle": ("Half-way", "The same, half-way through the training."),
+    "progress_last": ("Last epoch", "The same at the end."),
     "samples": ("New images", "Drawn at random, not chosen."),
     "samples_prior": (
         "Decoded from N(0, I)",
@@ -17,8 +17,14 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "denoising": ("Denoising", "Clean test images, the noisy ones that the model sees, and what it makes of them."),
     "interpolation_linear": ("Linear interpolation", "On a straight line between two latents."),
     "interpolation_spherical": ("Spherical interpolation", "On the arc between two latents, which keeps their length."),
-    "traversal": ("Traversal", "One latent dimension a row, from -3 to 3 standard deviations, all others fixed."),
-    "latent_grid": ("Latent plane", "The first two latent dimensions, at equal steps of probability."),
+    "traversal": (
+        "Traversal",
+        "One latent dimension a row, from low to high, all others fixed. Where a latent draws a code, the image jumps.",
+    ),
+    "latent_grid": (
+        "Latent plane",
+        "The first two latent dimensions, or principal axes of the latents, in equal steps about the mean.",
+    ),
     "neighbours_pixels": (
         "Nearest training images, by pixels",
         "Memorised or new? Each sample beside the training images nearest to it.",

@@ -152,7 +152,8 @@ def _tags(key: str) -> dict[str, str]:
         "mlflow.source.git.commit": git("rev-parse", "HEAD"),
         "torch": importlib.metadata.version("torch"),
     }
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    made = [f":(exclude){path}" for path in ("dvc.lock", "metrics", "docs")]  # what a run changes itself
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", *made)
     if changes is not None:
         tags["git.dirty"] = str(bool(changes)).lower()
     return {name: value for name, value in tags.items() if value}

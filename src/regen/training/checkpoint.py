@@ -92,8 +92,9 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(folder / FILE)
-    except OSError:
+    except OSError as error:
         partial.unlink(missing_ok=True)  # a full disk: give the space back
+        error.filename = error.filename or str(partial)  # a write does not say where
         raise
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from regen.errors import UserError
+
 
 class Devices:
     """Where one process of a training runs.
@@ -18,7 +20,10 @@ class Devices:
         precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware multiplies it, else fp32.
         threads: CPU threads; sums are rounded differently with another number, so it is fixed rather than 'all'.
 
-    `accelerate launch` and `torchrun` start several processes that find each other through environment variables.
+    Raises:
+        UserError: started by `accelerate launch` for several processes, of which it started one.
+
+    `torchrun` and, on GPUs, `accelerate launch` start several processes that find each other through environment variables.
     Gradients are averaged here and not by DistributedDataParallel, whose hooks on forward() do not fit players that
     take turns on one module.
     """
@@ -28,6 +33,11 @@ class Devices:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
         torch.set_deterministic_debug_mode("error")  # what use_deterministic_algorithms does, less 3 s of imports
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # halves the speed
+        if "WORLD_SIZE" not in os.environ and "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ:
+            raise UserError(
+                "launcher: without GPUs `accelerate launch` starts one process, however many it is asked for; "
+                "use: torchrun --nproc_per_node 2"
+            )
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or not torch.cuda.is_available()

@@ -41,7 +41,7 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         checkpoint_seconds: how much work a kill may cost at the most.
 
     Raises:
-        UserError: a loss is not finite. The last good checkpoint stays in `folder`.
+        UserError: a loss or a weight is not finite. The last good checkpoint stays in `folder`.
 
     Batches with a `patience` above 0 have a `validate(model)`, the loss on a validation split: training then stops after so
     many epochs without a better one, and the weights of the best epoch are returned.
@@ -100,13 +100,15 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         # At the end of an epoch: a line of history, pictures. Now and then: a checkpoint.
         epoch, position = divmod(step, batches.per_epoch)
         due = step == total or time.monotonic() - saved > checkpoint_seconds
-        if (due or position == 0) and int(first_bad) >= 0:
+        if (due or position == 0) and (int(first_bad) >= 0 or not _finite(model)):
+            what, where = ("the loss", int(first_bad)) if first_bad >= 0 else ("a weight", step)
             raise UserError(
-                f"{name}: the loss is not finite at step {int(first_bad)}; the last good state is kept; "
+                f"{name}: {what} is not finite at step {where}; the last good state is kept; "
                 f"lower models.{name}.learning_rate (now {config.learning_rate}) or set gradient_clip"
             )
         if position == 0:
-            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in sorted(sums.items())}
+            ordered = sorted(sums.items(), key=lambda item: (item[0] == "loss", item[0]))  # DVC plots the last column
+            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in ordered}
             if patience:
                 now = _result(model, average)
                 means["validation_loss"] = batches.validate(now)  # type: ignore[attr-defined]
@@ -173,6 +175,11 @@ def _update_average(average: nn.Module, module: nn.Module, decay: float) -> None
     torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - decay)
     for old, new in zip(average.buffers(), module.buffers(), strict=True):
         old.copy_(new)
+
+
+def _finite(model: TrainedModel) -> bool:
+    """A finite loss can have a gradient that is not."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
 
 
 def _result(model: TrainedModel, average: nn.Module | None) -> TrainedModel:
