@@ -15,13 +15,14 @@ from regen.models.base import DataSpec, TrainedModel
 from regen.tracking import launch
 from regen.training import checkpoint
 from regen.training.batches import ArrayBatches, Batches
-from regen.training.devices import Devices
+from regen.training.devices import Devices, start_all
 from regen.training.loop import train
 from regen.training.records import write_history
 
 
 def main() -> None:
     """Read params, train or fit, write the model."""
+    start_all()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("key", help="a key of models: in params.yaml")
     key = parser.parse_args().key

@@ -75,7 +75,7 @@ class Params(Block):
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it, else fp32
     threads: PositiveInt  # CPU threads of a training; another number rounds differently, so it is no 'all'
     checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
-    launcher: str  # or: torchrun --nproc_per_node 2
+    launcher: str  # or: accelerate launch --num_processes 4
     datasets: dict[str, dict[str, Any]]
     queries: dict[str, dict[str, Any]] = Field(default_factory=dict)
     encodings: dict[str, dict[str, Any]] = Field(default_factory=dict)

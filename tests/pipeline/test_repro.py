@@ -143,12 +143,12 @@ def test_two_processes_train_to_the_same_loss(copy, tmp_path):
         for name in ("params.yaml", "stages", "src"):
             (folder / name).symlink_to(copy / name)
         (folder / "data").symlink_to(copy / "data")
-        launcher = ["torchrun", "--nproc_per_node", "2"] if processes == 2 else ["python"]
+        launcher = ["accelerate", "launch", "--num_processes", "2", "--cpu"] if processes == 2 else ["python"]
         done = smoke.run(folder, *launcher, "stages/train.py", "punks_autoencoder", check=False, MLFLOW_TRACKING_URI="")
         assert done.returncode == 0, done.stdout
         rows = list(csv.DictReader((folder / "models/punks_autoencoder/history.csv").open()))
         losses[processes] = float(rows[-1]["loss"])
         signatures.add(json.loads((folder / "models/punks_autoencoder/model.json").read_text())["signature"])
     assert len(signatures) == 2  # of which the number of processes is a part
-    # Batch normalisation sees half a batch in each process, and bf16 sums are rounded in another order: 3 %.
-    assert losses[2] == pytest.approx(losses[1], rel=0.03)
+    # Batch normalisation sees half a batch in each process, and bf16 sums are rounded in another order: 1 %.
+    assert losses[2] == pytest.approx(losses[1], rel=0.01)

@@ -15,7 +15,7 @@ from regen.errors import UserError
 from regen.models.base import TrainedModel
 from regen.training import checkpoint
 from regen.training.batches import ArrayBatches
-from regen.training.devices import Devices
+from regen.training.devices import Devices, start_all
 from regen.training.loop import scheduled, train
 from tests.conftest import build
 
@@ -206,8 +206,25 @@ def test_a_weight_that_is_not_finite_is_never_kept_though_every_loss_is(toy, dev
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
-def test_several_processes_that_accelerate_did_not_start_are_told_of(monkeypatch):
+@pytest.mark.parametrize("asked", [["--num_processes", "2", "--cpu"], ["--cpu", "--num-processes=2"]])
+def test_the_processes_that_accelerate_leaves_to_mpi_are_started(monkeypatch, asked):
+    """On CPUs it sets the address of the first process for `--num_processes 2`, but no RANK: it starts one."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")  # set for `--num_processes 2 --cpu`; RANK and WORLD_SIZE are not
-    with pytest.raises(UserError, match="use: torchrun --nproc_per_node 2"):
-        Devices("fp32", threads=1)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr("sys.argv", ["stages/train.py", "toy"])
+    monkeypatch.setattr("psutil.Process.cmdline", lambda self: ["accelerate", "launch", *asked, "stages/train.py", "toy"])
+    started = []
+    monkeypatch.setattr("os.execv", lambda path, command: started.append(command[1:]))
+    start_all()
+    assert started == [["-m", "torch.distributed.run", "--nproc_per_node=2", "stages/train.py", "toy"]]
+    monkeypatch.setenv("RANK", "0")  # as in those processes, which inherit the rest
+    start_all()
+    assert len(started) == 1
+
+
+def test_a_number_of_processes_that_accelerate_alone_knows_is_one_line(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setattr("psutil.Process.cmdline", lambda self: ["accelerate", "launch", "stages/train.py", "toy"])
+    with pytest.raises(UserError, match="torchrun --nproc_per_node N"):
+        start_all()

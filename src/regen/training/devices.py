@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
+import psutil  # type: ignore[import-untyped]
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -20,10 +23,7 @@ class Devices:
         precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware multiplies it, else fp32.
         threads: CPU threads; sums are rounded differently with another number, so it is fixed rather than 'all'.
 
-    Raises:
-        UserError: started by `accelerate launch` for several processes, of which it started one.
-
-    `torchrun` and, on GPUs, `accelerate launch` start several processes that find each other through environment variables.
+    `torchrun` and `accelerate launch` start several processes that find each other through environment variables.
     Gradients are averaged here and not by DistributedDataParallel, whose hooks on forward() do not fit players that
     take turns on one module.
     """
@@ -33,11 +33,6 @@ class Devices:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
         torch.set_deterministic_debug_mode("error")  # what use_deterministic_algorithms does, less 3 s of imports
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # halves the speed
-        if "WORLD_SIZE" not in os.environ and "MASTER_ADDR" in os.environ and "ACCELERATE_USE_CPU" in os.environ:
-            raise UserError(
-                "launcher: without GPUs `accelerate launch` starts one process, however many it is asked for; "
-                "use: torchrun --nproc_per_node 2"
-            )
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true") or not torch.cuda.is_available()
@@ -95,3 +90,21 @@ class Devices:
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def start_all() -> None:
+    """Start the processes that `accelerate launch --cpu --num_processes N` leaves to MPI: this one becomes torchrun's.
+
+    On GPUs accelerate starts them all itself.
+
+    Raises:
+        UserError: the number is not on accelerate's command line (it can stand in a file of its own).
+    """
+    if "ACCELERATE_USE_CPU" not in os.environ or "MASTER_ADDR" not in os.environ or "RANK" in os.environ:
+        return
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--num_processes", "--num-processes", type=int)
+    asked = parser.parse_known_args(psutil.Process(os.getppid()).cmdline())[0].num_processes
+    if asked is None:
+        raise UserError("launcher: expected accelerate launch --cpu --num_processes N; or use torchrun --nproc_per_node N")
+    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={asked}", *sys.argv])  # noqa: S606 (no shell is the point)
