@@ -193,10 +193,11 @@ def suggestion(name: str, names: list[str]) -> str:
 
 def _line(problem: Mapping[str, Any], block: type[Block], where: str) -> str:
     location = [str(part) for part in problem["loc"]]
-    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(location)}"
+    place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(location)}" if location else where
     if problem["type"] == "extra_forbidden":
         return f"{place}: unknown key{suggestion(location[-1], list(block.model_fields))}"
     if problem["type"] == "missing":
         return f"{place}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{place}: expected {message}, got {problem['input']!r}"
+    got = "" if isinstance(problem["input"], Mapping) else f", got {problem['input']!r}"  # a whole block says nothing
+    return f"{place}: expected {message}{got}"

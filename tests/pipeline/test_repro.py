@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import time
 
 import pytest
 import yaml
@@ -41,6 +46,35 @@ def test_a_study_measures_every_cell(copy):
     assert [row["train_fraction"] for row in rows] == ["0.9", "0.1"]
     assert len({row["answer_nats"] for row in rows}) == 2
     assert 'id="study-arithmetic_fractions_as_published"' in (copy / "reports/index.html").read_text()
+
+
+def test_a_killed_study_goes_on_with_the_cells_it_was_in_to_the_same_table(copy, tmp_path):
+    key = "arithmetic_fractions_as_published"
+    command, table = ("python", "stages/study.py", key), copy / f"studies/{key}/table.csv"
+    before = (copy / "params.yaml").read_text()
+    shutil.copytree(copy / f"studies/{key}", tmp_path / key)
+    smoke.apply(copy, f"studies.{key}.fixed.epochs=60", "checkpoint_seconds=0.1")
+    try:
+        killed = subprocess.Popen(command, cwd=copy, env=smoke.environment(copy), start_new_session=True)
+        while not list(copy.glob(".work/studies/*/*/.work/train/*/*/checkpoint.safetensors")):
+            assert killed.poll() is None
+            time.sleep(0.02)
+        os.killpg(killed.pid, signal.SIGKILL)
+        killed.wait()
+        again, told = subprocess.Popen(command, cwd=copy, env=smoke.environment(copy)), ""
+        while again.poll() is None:
+            told += "".join(log.read_text() for log in copy.glob(".work/studies/*/*/train.log"))
+            time.sleep(0.1)
+        assert again.returncode == 0
+        assert "resumes at step" in told
+        resumed = table.read_bytes()
+        shutil.rmtree(table.parent)
+        smoke.run(copy, *command)
+        assert table.read_bytes() == resumed
+    finally:
+        (copy / "params.yaml").write_text(before)
+        shutil.rmtree(table.parent, ignore_errors=True)
+        shutil.copytree(tmp_path / key, table.parent)
 
 
 def test_a_second_run_reruns_nothing(copy):
@@ -106,8 +140,6 @@ def test_the_library_samples_from_a_trained_model(copy):
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
 def test_a_damaged_model_is_one_clear_line(copy, damage, tmp_path):
-    import shutil
-
     from regen import models
     from regen.errors import UserError
 

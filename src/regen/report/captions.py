@@ -8,7 +8,10 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "progress_first": ("First epoch", "What the model made after its first epoch."),
     "progress_middle": ("Half-way", "The same, half-way through the training."),
     "progress_last": ("Last epoch", "The same at the end."),
-    "samples": ("New images", "Drawn at random, not chosen."),
+    "samples": (
+        "New images",
+        "Drawn at random, not chosen: from the prior or, where a model has none, from a Gaussian fitted to its latents.",
+    ),
     "samples_prior": (
         "Decoded from N(0, I)",
         "Latents from a standard normal, whatever the distribution of the model's own latents.",

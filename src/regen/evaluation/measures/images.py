@@ -21,7 +21,7 @@ MEASURES = {
         "Kernel distance ({features} features)",
         "squared kernel units",
         "lower",
-        "Squared maximum mean discrepancy under a cubic kernel, unbiased: 0 on average where the distributions are equal.",
+        "Squared maximum mean discrepancy under a cubic kernel, unbiased: 0 on average for equal distributions, at times less.",
         TRAIN,
     ),
     "precision": Measure(
