@@ -87,7 +87,8 @@ class Params(Block):
     def _is_there(cls, launcher: str) -> str:
         command, *_ = shlex.split(launcher) or [""]
         beside = Path(sys.executable).parent  # where a stage is started without `source .venv/bin/activate`
-        if not shutil.which(command, path=os.pathsep.join([str(beside), os.environ.get("PATH", os.defpath)])):
+        path = os.pathsep.join([str(beside), os.environ.get("PATH", os.defpath)])
+        if command != "python" and not shutil.which(command, path=path):
             raise ValueError("a command that is here: python, torchrun ... or accelerate launch ...")
         return launcher
 

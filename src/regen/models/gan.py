@@ -244,8 +244,8 @@ def _nearest(source: int, target: int) -> Tensor:
 def _k_means(x: Tensor, k: int, seed: int, rounds: int = 25) -> Tensor:
     """Return (N,): which of k centroids each x (N, pixels) is nearest to, after Lloyd's algorithm.
 
-    It starts from k of the x, each drawn as far from those before it as the others are (k-means++, Arthur and Vassilvitskii
-    2007): drawn evenly, most of them would be the same few common bands, and rare ones would have no kind of their own.
+    It starts from k of the x, each drawn with a chance that grows with its squared distance from those before it (k-means++,
+    Arthur and Vassilvitskii 2007): drawn evenly, most would be the same few common bands, and rare ones had no kind of their own.
     """
     random = generator(seed, "codes")
     chosen = torch.randint(len(x), (1,), generator=random)
