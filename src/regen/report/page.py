@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from PIL import Image
 
 from regen import paths
 from regen.errors import UserError
 from regen.evaluation.measures import MEASURES, Measure, title
 from regen.params import Params
 from regen.report.captions import caption, order
+
+WIDE = 2.5  # width of a picture, in heights, from which on it gets a row of the page
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,15 @@ class Picture:
     title: str
     text: str
     uri: str
+    wide: bool  # too wide for one of the page's columns
+
+    @classmethod
+    def of(cls, path: Path, title: str, text: str = "") -> Picture:
+        """Read a PNG."""
+        with Image.open(path) as image:
+            width, height = image.size
+        uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        return cls(path.stem, title, text, uri, width > WIDE * height)
 
 
 @dataclass(frozen=True)
@@ -152,7 +164,7 @@ def section(key: str, block: dict[str, Any]) -> Section:
         if (entry := metrics.get(name)) is not None
     ]
     found = sorted(paths.figures(key).glob("*.png"), key=lambda path: order(path.stem))
-    pictures = [Picture(path.stem, *caption(path.stem), _data_uri(path)) for path in found]
+    pictures = [Picture.of(path, *caption(path.stem)) for path in found]
     return Section(key, block["family"], block, rows, pictures)
 
 
@@ -163,7 +175,7 @@ def study(key: str, block: dict[str, Any]) -> Study:
     except FileNotFoundError:
         raise UserError(f"{paths.STUDIES / key}: no table; run `dvc repro study@{key}`") from None
     found = [path for name in block["show"] if (path := paths.STUDIES / key / f"{name}.png").exists()]
-    return Study(key, block, rows, [Picture(path.stem, MEASURES[path.stem].title, "", _data_uri(path)) for path in found])
+    return Study(key, block, rows, [Picture.of(path, MEASURES[path.stem].title) for path in found])
 
 
 def figure(value: float | None) -> str:
@@ -174,7 +186,3 @@ def figure(value: float | None) -> str:
         return f"{value:.2e}"
     digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{value:,.{min(digits, 6)}f}".replace(",", "\u202f")  # narrow space between thousands
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
