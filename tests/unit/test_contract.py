@@ -143,7 +143,7 @@ def test_altered_weights_are_refused(family, tmp_path):
     models.save(build(family), tmp_path)
     path = tmp_path / "model.safetensors"
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1  # the last bit but seven of the last weight: a number like any other
+    content[-1] ^= 1  # one bit of the last weight: the file itself is sound
     path.write_bytes(content)
     with pytest.raises(UserError, match="damaged model"):
         models.load(tmp_path)
