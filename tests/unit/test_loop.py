@@ -216,7 +216,7 @@ def test_the_processes_that_accelerate_leaves_to_mpi_are_started(monkeypatch, as
     started = []
     monkeypatch.setattr("os.execv", lambda path, command: started.append(command[1:]))
     start_all()
-    assert started == [["-m", "torch.distributed.run", "--nproc_per_node=2", "stages/train.py", "toy"]]
+    assert started == [["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "stages/train.py", "toy"]]
     monkeypatch.setenv("RANK", "0")  # as in those processes, which inherit the rest
     start_all()
     assert len(started) == 1

@@ -22,6 +22,7 @@ CPU = torch.device("cpu")
 SMALL = {"read_channels": [4, 8], "draw_channels": [4, 4]}
 TASKS = [
     {"source": "text", "target": "text"},
+    {"source": "image", "target": "text"},
     {"source": "image", "target": "text", "naming": 0.5},
     {"source": "text", "target": "image"},
     {"source": "image", "target": "image", "naming": 0.5},
@@ -165,11 +166,19 @@ def test_a_glyph_that_is_named_is_answered_like_the_typed_character():
     torch.testing.assert_close(model.answer_logits(x), model.answer_logits(typed))
 
 
-def test_a_glyph_that_is_not_named_is_the_mean_of_what_it_may_be():
-    model = build("seq2seq", source="image", **SMALL).eval()
+def test_while_it_learns_to_name_a_glyph_is_the_mean_of_what_it_may_be():
+    model = build("seq2seq", source="image", naming=1.0, **SMALL).train()
     logits = torch.randn(4, 13)
     expected = sum(torch.exp(logits[:, [c]]) * model.embed.weight[c] for c in range(13)) / torch.exp(logits).sum(1, keepdim=True)
-    torch.testing.assert_close(model._soft(logits), expected)
+    torch.testing.assert_close(model._meaning(logits), expected)
+
+
+def test_where_no_glyph_is_named_the_encoder_sees_all_that_was_read_of_it():
+    model = build("seq2seq", source="image", **SMALL)
+    glyphs = torch.rand(5, 28, 28)
+    read = model.read(glyphs[:, None])
+    assert read.shape == (5, model.config.embedding)
+    torch.testing.assert_close(model._embed(glyphs[None])[:, 0], read)
 
 
 def test_codes_are_read_as_texts_without_their_padding():

@@ -37,7 +37,7 @@ class Config(TrainedConfig):
     decoder_layers: PositiveInt = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
     bidirectional: bool = False  # encoder that also reads from right to left
-    embedding: PositiveInt = 64  # numbers a character; a glyph's are the mean over the characters that it may be
+    embedding: PositiveInt = 64  # numbers a character; a glyph's, where it is named: the mean over the characters it may be
     dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
     train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
     steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
@@ -69,9 +69,10 @@ class Model(TrainedModel):
         self.query_length, self.answer_length, *self.glyph = data.expect(4, "queries")
         symbols, hidden = len(data.labels), config.hidden
         shape = (1, *self.glyph)
-        self.embed = nn.Embedding(symbols, config.embedding)
+        if config.source == "text" or config.naming:
+            self.embed = nn.Embedding(symbols, config.embedding)
         if config.source == "image":
-            self.read = reader(shape, config.read_channels, symbols)
+            self.read = reader(shape, config.read_channels, symbols if config.naming else config.embedding)
         self.encoder = nn.LSTM(config.embedding, hidden, config.encoder_layers, bidirectional=config.bidirectional,
                                dropout=config.dropout if config.encoder_layers > 1 else 0)  # fmt: skip
         context = hidden * (1 + config.bidirectional)
@@ -97,8 +98,8 @@ class Model(TrainedModel):
         of each, at the place `drawn` (N,): all places in turn cost U times as much a step, for steps that teach hardly more.
         """
         if self.config.source == "image":
-            read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols)
-            embedded = F.embedding(batch["x"].T, self._soft(read))
+            read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols), or (M, embedding) where none is named
+            embedded = F.embedding(batch["x"].T, self._meaning(read))
         else:
             embedded = self.embed(batch["x"].T)
         h = self._decode(F.dropout(embedded, self.config.dropout, self.training))  # (U, N, hidden)
@@ -115,10 +116,9 @@ class Model(TrainedModel):
             right = logits.argmax(2) == answers
             figures |= {"accuracy": right.float().mean(), "exact": right.all(0).float().mean()}
             loss = loss + (named if self.config.target == "text" else self.config.naming * named)
-        if self.config.source == "image":
+        if self.config.source == "image" and self.config.naming:
             figures["read_accuracy"] = (read.argmax(1) == batch["glyph_codes"]).float().mean()
-            if self.config.naming:
-                loss = loss + self.config.naming * F.cross_entropy(read, batch["glyph_codes"])
+            loss = loss + self.config.naming * F.cross_entropy(read, batch["glyph_codes"])
         return loss, {"loss": loss.detach(), **figures}
 
     @torch.no_grad()
@@ -146,14 +146,19 @@ class Model(TrainedModel):
     def _embed(self, x: Tensor) -> Tensor:
         """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
         x = x.transpose(0, 1)
-        embedded: Tensor = self.embed(x) if x.ndim == 2 else self._soft(self.read(x.reshape(-1, 1, *x.shape[2:])))
+        embedded: Tensor = self.embed(x) if x.ndim == 2 else self._meaning(self.read(x.reshape(-1, 1, *x.shape[2:])))
         return embedded.view(*x.shape[:2], -1)
 
-    def _soft(self, logits: Tensor) -> Tensor:
-        """Return E[embedding of a character] (M, embedding) under what was read; once trained to name, the likeliest's."""
-        if self.config.naming and not self.training:
-            logits = F.one_hot(logits.argmax(1), logits.shape[1]).log()
-        return logits.softmax(1).to(self.embed.weight.dtype) @ self.embed.weight
+    def _meaning(self, read: Tensor) -> Tensor:
+        """Return the embedding (M, embedding) of glyphs: E[embedding of a character] under the logits that were read.
+
+        Once trained to name, the likeliest character's; where characters are not named, what was read itself.
+        """
+        if not self.config.naming:
+            return read
+        if not self.training:
+            read = F.one_hot(read.argmax(1), read.shape[1]).log()
+        return read.softmax(1).to(self.embed.weight.dtype) @ self.embed.weight
 
     def _decode(self, embedded: Tensor) -> Tensor:
         """(U, N, hidden) for embedded queries (T, N, embedding)."""
@@ -177,15 +182,15 @@ class Model(TrainedModel):
         return distortion + rate, {"squared_error": squared.detach().mean(), "rate": rate.detach()}
 
 
-def reader(shape: tuple[int, ...], channels: list[int], symbols: int, features: int = 128) -> nn.Sequential:
-    """Return a network from glyphs (N, 1, H, W) to logits (N, symbols): two convolutions a count, the first of stride 2."""
+def reader(shape: tuple[int, ...], channels: list[int], outputs: int, features: int = 128) -> nn.Sequential:
+    """Return a network from glyphs (N, 1, H, W) to (N, outputs): two convolutions a count of channels, the first of stride 2."""
     stack: list[nn.Module] = []
     previous, height, width = shape
     for place, count in enumerate(channels):
         for depth, size, stride in ((previous, 3 if place else 5, 2), (count, 3, 1)):
             stack += [nn.Conv2d(depth, count, size, stride, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
         previous, height, width = count, -(-height // 2), -(-width // 2)
-    head = [nn.Linear(previous * height * width, features), nn.ReLU(), nn.Linear(features, symbols)]
+    head = [nn.Linear(previous * height * width, features), nn.ReLU(), nn.Linear(features, outputs)]
     return nn.Sequential(*stack, nn.Flatten(), *head)
 
 

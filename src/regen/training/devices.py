@@ -107,4 +107,5 @@ def start_all() -> None:
     asked = parser.parse_known_args(psutil.Process(os.getppid()).cmdline())[0].num_processes
     if asked is None:
         raise UserError("launcher: expected accelerate launch --cpu --num_processes N; or use torchrun --nproc_per_node N")
-    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={asked}", *sys.argv])  # noqa: S606 (no shell is the point)
+    torchrun = ["-m", "torch.distributed.run", "--standalone"]  # a free port, so that two trainings can share a machine
+    os.execv(sys.executable, [sys.executable, *torchrun, f"--nproc_per_node={asked}", *sys.argv])  # noqa: S606 (no shell is the point)
