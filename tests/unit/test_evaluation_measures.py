@@ -53,6 +53,11 @@ def test_every_measure_is_told_in_whole_sentences(name) -> None:
     assert all((measure.title, measure.unit, measure.limit))
 
 
+def test_no_two_subjects_give_one_name_two_meanings() -> None:
+    subjects = (measures.answers, measures.images, measures.letters, measures.optimum, measures.tiles)
+    assert len(measures.MEASURES) == sum(len(subject.MEASURES) for subject in subjects)
+
+
 def test_titles_name_the_features_and_never_claim_inception() -> None:
     assert measures.title("frechet_distance", "punks_judge") == "Frechet distance (punks_judge features)"
     assert not any("FID" in m.title or "KID" in m.title or "nception" in m.title for m in measures.MEASURES.values())

@@ -72,7 +72,7 @@ def distribution(true: np.ndarray, predicted: np.ndarray, out: Path) -> None:
         outside = len(predicted) - int(counts.sum())
         axis.set(xlabel="answer", ylabel="queries", ylim=(0, None))
         axis.yaxis.get_major_locator().set_params(integer=True)
-        axis.set_title(f"{outside} answers are no number, or outside" if outside else "")
+        axis.set_title(f"no number, or outside: {outside}" if outside else "")
         axis.legend(frameon=False, loc="upper right")
 
 
@@ -90,7 +90,8 @@ def distances(distance: np.ndarray, out: Path) -> None:
                 continue
             axis.hist(values, edges, color=COLOURS[0], alpha=0.85)
             axis.set_xscale("symlog", linthresh=1, linscale=0.3)
-            ticks = [tick for tick in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000) if tick <= edges[-1]]
+            steps = (0, 1, 2, 5, 10, 20, 50, 100) if reach < 200 else (0, 1, 10, 100, 1000, 10_000, 100_000)
+            ticks = [tick for tick in steps if tick <= edges[-1]]
             axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
             axis.minorticks_off()
             axis.set_xlim(*edges[[0, -1]])

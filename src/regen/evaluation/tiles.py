@@ -70,7 +70,7 @@ def reconstructed(subject: TilesSubject, train: Tensor, test: Tensor) -> Measure
     got, best = subject.apply(subject.model.reconstruct, test), linear.reconstruct(test)
     rows = {"original": as_floats(test[:16]), "model": got[:16], f"PCA, {dim}": best[:16]}
     subject.picture("reconstructions", collage.rows(rows))
-    return {"variance_explained": measured(explained(test, got), limit=explained(test, best))}
+    return {"test_brain_variance_explained": measured(explained(test, got), limit=explained(test, best))}
 
 
 def explained(x: Tensor, y: Tensor) -> float:

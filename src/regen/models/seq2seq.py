@@ -43,9 +43,7 @@ class Config(TrainedConfig):
     steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
     naming: float = Field(0.0, ge=0)  # weight of a loss that also names each character that is read or drawn as an image
     glyphs: PositiveInt = 40  # images of each character that the queries of one batch are written with
-    read_channels: list[PositiveInt] = Field(
-        [32, 64, 128], min_length=1
-    )  # of the convolutions that read a glyph, each halving it
+    read_channels: list[PositiveInt] = Field([32, 64, 128], min_length=1)  # of convolutions that read, each halving a glyph
     shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random, to each side
     draw_channels: list[PositiveInt] = Field([32, 64], min_length=1, max_length=2)  # of those that draw it, first to last
     latent_dim: NonNegativeInt = 0  # of a drawing's handwriting, which needs `naming`; 0 = the mean of all handwriting
@@ -107,9 +105,8 @@ class Model(TrainedModel):
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
         if self.config.target == "image":
             place = batch["drawn"], torch.arange(len(batch["drawn"]))
-            loss, figures = self._drawing_loss(
-                self.symbol(answers[place]) if self.config.latent_dim else h[place], batch["drawings"][:, None]
-            )
+            shown = self.symbol(answers[place]) if self.config.latent_dim else h[place]
+            loss, figures = self._drawing_loss(shown, batch["drawings"][:, None])
         if hasattr(self, "name"):
             logits = self.name(h).float()
             named = F.cross_entropy(logits.flatten(0, 1), answers.flatten())
@@ -150,10 +147,7 @@ class Model(TrainedModel):
         return embedded.view(*x.shape[:2], -1)
 
     def _meaning(self, read: Tensor) -> Tensor:
-        """Return the embedding (M, embedding) of glyphs: E[embedding of a character] under the logits that were read.
-
-        Once trained to name, the likeliest character's; where characters are not named, what was read itself.
-        """
+        """Return (M, embedding) of glyphs: where they are named, E[embedding of the character], once trained the likeliest's."""
         if not self.config.naming:
             return read
         if not self.training:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 CAPTIONS: dict[str, tuple[str, str]] = {
     "examples": ("Test images", "Images that no model was trained on."),
-    "training": ("Training", "Means over each epoch."),
+    "training": ("Training", "Means over each epoch; where there are no epochs, each iteration."),
     "progress_first": ("First epoch", "What the model made after its first epoch."),
     "progress_middle": ("Half-way", "The same, half-way through the training."),
     "progress_last": ("Last epoch", "The same at the end."),

@@ -102,6 +102,7 @@ class Study:
     """One model trained over a list of values."""
 
     key: str
+    judge: str
     block: dict[str, Any]
     rows: list[dict[str, Any]]
     pictures: list[Picture]
@@ -116,6 +117,10 @@ class Study:
         """The measures that any row has."""
         return [name for name in self.block["show"] if any(name in row["measures"] for row in self.rows)]
 
+    def heading(self, name: str) -> str:
+        """Title of a measure."""
+        return title(name, self.judge)
+
 
 def build(given: Params) -> str:
     """Return the page's HTML.
@@ -127,7 +132,8 @@ def build(given: Params) -> str:
     for dataset, block in given.prepared.items():
         keys = [key for key, model in given.models.items() if model["dataset"] == dataset]
         if keys:
-            statistics = json.loads((paths.prepared(dataset) / "statistics.json").read_text(encoding="utf-8"))
+            stage = "prepare" if dataset in given.datasets else "queries" if dataset in given.queries else "encode"
+            statistics = written(paths.prepared(dataset) / "statistics.json", f"{stage}@{dataset}")
             chapters.append(Chapter(dataset, block, statistics, [section(key, given.models[key]) for key in keys]))
     environment = Environment(
         loader=PackageLoader("regen.report", "templates"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined,
@@ -135,19 +141,13 @@ def build(given: Params) -> str:
     )  # fmt: skip
     environment.filters["figure"] = figure
     environment.filters["scalar"] = lambda value: " ".join(str(value).split())
-    return environment.get_template("page.html.j2").render(
-        chapters=chapters, studies=[study(key, block) for key, block in given.studies.items()], given=given, measures=MEASURES
-    )
+    studies = [study(key, block, given.models[block["model"]].get("judge", "none")) for key, block in given.studies.items()]
+    return environment.get_template("page.html.j2").render(chapters=chapters, studies=studies, given=given, measures=MEASURES)
 
 
 def section(key: str, block: dict[str, Any]) -> Section:
     """Return one model's figures and pictures as the evaluation left them."""
-    try:
-        metrics = json.loads(paths.metrics(key).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{paths.metrics(key)}: no such file; run `dvc repro evaluate@{key}`") from None
-    except ValueError as error:
-        raise UserError(f"{paths.metrics(key)}: no valid JSON ({error}); run `dvc repro --force evaluate@{key}`") from None
+    metrics = written(paths.metrics(key), f"evaluate@{key}")
     if unknown := sorted(set(metrics) - set(MEASURES)):
         raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures")
     rows = [
@@ -168,14 +168,25 @@ def section(key: str, block: dict[str, Any]) -> Section:
     return Section(key, block["family"], block, rows, pictures)
 
 
-def study(key: str, block: dict[str, Any]) -> Study:
+def study(key: str, block: dict[str, Any], judge: str) -> Study:
     """Return one study's table and plots."""
-    try:
-        rows = json.loads((paths.STUDIES / key / "table.json").read_text(encoding="utf-8"))["rows"]
-    except FileNotFoundError:
-        raise UserError(f"{paths.STUDIES / key}: no table; run `dvc repro study@{key}`") from None
+    rows = written(paths.STUDIES / key / "table.json", f"study@{key}")["rows"]
     found = [path for name in block["show"] if (path := paths.STUDIES / key / f"{name}.png").exists()]
-    return Study(key, block, rows, [Picture.of(path, MEASURES[path.stem].title) for path in found])
+    return Study(key, judge, block, rows, [Picture.of(path, title(path.stem, judge)) for path in found])
+
+
+def written(path: Path, stage: str) -> Any:
+    """Return what a stage has written as JSON.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro {stage}`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: no valid JSON ({error}); run `dvc repro --force {stage}`") from None
 
 
 def figure(value: float | None) -> str:
@@ -184,5 +195,6 @@ def figure(value: float | None) -> str:
         return "–"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2e}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = abs(float(f"{value:.4g}"))  # 0.99999 has the digits of 1
+    digits = max(0, 3 - math.floor(math.log10(rounded))) if value else 0
     return f"{value:,.{min(digits, 6)}f}".replace(",", "\u202f")  # narrow space between thousands

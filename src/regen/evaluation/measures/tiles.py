@@ -7,7 +7,7 @@ from regen.evaluation.measures.measure import Measure
 TRAIN = "the same figure of training tiles"
 
 MEASURES = {
-    "variance_explained": Measure(
+    "test_brain_variance_explained": Measure(
         "Variance explained on the test brain",
         "share",
         "higher",
