@@ -21,6 +21,7 @@ from torch import Tensor
 from regen import models, paths
 from regen.data import arrays, queries
 from regen.errors import UserError, reported
+from regen.params import suggestion
 from regen.seeding import generator
 
 DEFAULT = "arithmetic_text_to_text"
@@ -56,6 +57,10 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
     folder = Path(model) if Path(model).is_dir() else paths.model(str(model))
     if folder.is_file():
         raise UserError(f"{folder}: no model; name a model of the family seq2seq")
+    if not folder.exists():
+        found = [path.parent.name for path in folder.parent.glob("*/model.json")]
+        near = suggestion(folder.name, found) if found else ""
+        raise UserError(f"{folder}: no such model{near}; a key of params.yaml is trained with `dvc repro train@{folder.name}`")
     trained: Any = models.load(folder)
     if trained.config.family != "seq2seq":
         raise UserError(f"{folder}: a {trained.config.family} answers no queries; name a model of the family seq2seq")

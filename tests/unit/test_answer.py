@@ -92,8 +92,10 @@ def test_a_model_of_another_family_and_one_that_is_not_there_are_refused(trained
     models.save(models.build(models.config(block("vae"), "x"), IMAGES), trained / "models/toy_vae")
     with pytest.raises(UserError, match="toy_vae: a vae answers no queries; name a model of the family seq2seq"):
         answer("1+2", "toy_vae")
-    with pytest.raises(UserError, match="no such file; train it with `dvc repro train@nobody`"):
+    with pytest.raises(UserError, match=r"models/nobody: no such model .*; .* trained with `dvc repro train@nobody`"):
         answer("1+2", "nobody")
+    with pytest.raises(UserError, match=r"models/reeder: no such model \(did you mean reader\?\)"):
+        answer("1+2", "reeder")
 
 
 def test_zeros_before_a_number_change_nothing(trained):
