@@ -179,6 +179,14 @@ def test_published_figures_of_the_first_param_stand_beside_cells_that_vary_anoth
     assert [row["measures"]["mse"]["reference"] for row in studied.tabulate("toy", cells, ["mse"])] == [9.0, 9.0]
 
 
+def test_published_figures_of_a_pair_stand_beside_it_whatever_else_a_cell_varies(monkeypatch):
+    monkeypatch.setitem(studied.STUDIED, "toy", {"1,2": {"mse": 9.0}, "1,20": {"mse": 8.0}})
+    settings = [{"a": 1, "b": 2, "epochs": 30}, {"a": 1, "b": 20, "epochs": 30}, {"a": 1, "b": 3, "epochs": 30}]
+    cells = [{"values": values, "metrics": {"mse": {"value": 1.0}}} for values in settings]
+    found = [row["measures"]["mse"].get("reference") for row in studied.tabulate("toy", cells, ["mse"])]
+    assert found == [9.0, 8.0, None]
+
+
 def test_params_that_go_with_the_first_share_its_line(monkeypatch, tmp_path):
     drawn = []
     monkeypatch.setattr(studied.plots, "curves", lambda lines, *others, **options: drawn.append(lines))

@@ -65,9 +65,11 @@ def _columns(row: Row) -> dict[str, float]:
 
 
 def _published(key: str, setting: str) -> dict[str, float]:
-    """Return the published figures of a setting: of all its values ("1,2"), or of the first alone ("0.9")."""
+    """Return the published figures of a setting "1,2,30", or of the most of its first values that have some: "1,2"."""
     published = STUDIED.get(key, {})
-    return published.get(setting, published.get(setting.partition(",")[0], {}))
+    while setting and setting not in published:
+        setting = setting.rpartition(",")[0]
+    return published.get(setting, {})
 
 
 def _draw(rows: Sequence[Row], name: str, label: str, out: Path) -> None:
