@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -69,7 +70,7 @@ def made(tmp_path, monkeypatch):
 
 def write(path, content):
     """Write JSON below the working folder."""
-    file = page.Path(path)
+    file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content), encoding="utf-8")
 
@@ -109,7 +110,7 @@ def test_without_a_network_nothing_of_the_page_is_missing(made):
     ],
 )
 def test_what_is_missing_or_damaged_is_one_line_with_its_cure(made, path, content, message):
-    page.Path(path).unlink() if content is None else page.Path(path).write_text(content, encoding="utf-8")
+    Path(path).unlink() if content is None else Path(path).write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         page.build(made)
 
