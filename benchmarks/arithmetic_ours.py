@@ -13,10 +13,10 @@ import arithmetic
 import torch
 
 import regen  # noqa: F401  (sets how threads wait, before torch is imported)
-from regen import models
+from regen import families
 from regen.models.base import DataSpec
 from regen.models.seq2seq import Model
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import train
 
 
@@ -44,12 +44,12 @@ class Watched(Model):
         self.rows: list[tuple[float, float]] = []
         self.since = time.perf_counter()
 
-    def loss(self, batch: dict[str, torch.Tensor], player: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def loss(self, batch: dict[str, torch.Tensor], network: str) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The model's own, and the watch."""
         if self.done and self.done % self.steps == 0:
             self.note()
         self.done += 1
-        return super().loss(batch, player)
+        return super().loss(batch, network)
 
     def note(self) -> None:
         """Write down the time and the exact accuracy."""
@@ -77,7 +77,7 @@ def main() -> None:
         block |= {"bidirectional": True, "batch_size": 256, "learning_rate": 4e-3, "schedule": "one_cycle", "epochs": 16}
     spec = DataSpec(dataset="bench", kind="queries", shape=(5, 3, 28, 28), labels=tuple(arithmetic.SYMBOLS))
     devices = Devices("auto", arithmetic.THREADS)
-    config = models.config(block, "bench")
+    config = families.config(block, "bench")
     torch.manual_seed(0)
     model = Watched(config, spec)  # type: ignore[arg-type]
     batches = Batches(x, y, model.config.batch_size)

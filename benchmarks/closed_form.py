@@ -23,7 +23,7 @@ def mixture(N: int, D: int, K: int, iterations: int) -> dict[str, float]:
     """EM of a Gaussian mixture with full covariances: so many iterations, no tolerance."""
     from sklearn.mixture import GaussianMixture as Theirs
 
-    from regen.models import GaussianMixture as Ours
+    from regen.estimators.gaussian_mixture import GaussianMixture as Ours
 
     draw = np.random.default_rng(0)
     centres = 3 * draw.normal(size=(K, D)) / np.sqrt(D)
@@ -39,7 +39,7 @@ def pca(N: int, D: int, d: int) -> dict[str, float]:
     """PPCA, float64, against PCA with the solver that scikit-learn chooses by itself."""
     from sklearn.decomposition import PCA
 
-    from regen.models import PPCA
+    from regen.estimators.ppca import PPCA
 
     draw = np.random.default_rng(0)
     X = draw.normal(size=(N, d)) @ draw.normal(size=(d, D)) * np.sqrt(0.3) + draw.normal(size=(N, D))
@@ -51,7 +51,7 @@ def pca(N: int, D: int, d: int) -> dict[str, float]:
 
 def memory(N: int, D: int, K: int) -> dict[str, float]:
     """Bytes that EM holds at once beyond the data, and those of an N x K and of an N x K x D array."""
-    from regen.models import GaussianMixture
+    from regen.estimators.gaussian_mixture import GaussianMixture
 
     X = torch.from_numpy(np.random.default_rng(0).normal(size=(N, D)))
     before = peak()

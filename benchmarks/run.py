@@ -166,11 +166,11 @@ def tiles() -> list[str]:
     runs = [measure(sys.executable, "tile_speed.py") for _ in range(PAIRS)]
     used = statistics.median(run["used"] for run in runs)
     rows = []
-    for law in ("equal", "by_pixel", "by_density"):
-        ratios = [run[law] / run["used"] for run in runs]
-        mine = statistics.median(run[law] for run in runs)
+    for sampler in ("equal", "by_pixel", "by_density"):
+        ratios = [run[sampler] / run["used"] for run in runs]
+        mine = statistics.median(run[sampler] for run in runs)
         rows.append(
-            f"| sampler {law}, tiles/s on one core | {mine:,.0f} | {used:,.0f} (used by training) | "
+            f"| sampler {sampler}, tiles/s on one core | {mine:,.0f} | {used:,.0f} (used by training) | "
             f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
         )
     return rows

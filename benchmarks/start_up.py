@@ -39,7 +39,7 @@ def stage(folder: Path) -> None:
 
     from regen.models.vae import Model
 
-    def first(self: Model, batch: object, player: str) -> None:
+    def first(self: Model, batch: object, network: str) -> None:
         print(json.dumps({"seconds": elapsed()}), flush=True)
         os._exit(0)
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import h5py
 
 import regen  # noqa: F401  (sets how threads wait, before torch is imported)
-from regen import models
-from regen.data import arrays, brains, folders, tissue
-from regen.data.tiles import LAWS, Tiles
+from regen import families
+from regen.data import arrays, folders
+from regen.data.sets import brains
+from regen.data.tiles import synthetic
+from regen.data.tiles.samplers import SAMPLERS, Tiles
 from regen.models.base import DataSpec, TrainedModel
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import train
 
 THREADS = 2  # of the training; the sampler has one
@@ -31,13 +33,13 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp())
     folder = prepared()
     rates = {}
-    for law in LAWS:
-        tiles = Tiles(folder, "train", law, BATCH, 0)
+    for sampler in SAMPLERS:
+        tiles = Tiles(folder, "train", sampler, BATCH, 0)
         tiles.batch(0)
         start = time.perf_counter()
         for k in range(1, STEPS + 1):
             tiles.batch(k)
-        rates[law] = STEPS * BATCH / (time.perf_counter() - start)
+        rates[sampler] = STEPS * BATCH / (time.perf_counter() - start)
     print(json.dumps({"used": training(folder), **rates}))
 
 
@@ -46,7 +48,7 @@ def prepared() -> Path:
     with h5py.File("sections.h5", "w") as file:
         for brain in ("B01", "B02"):
             for number in range(20):
-                file[f"{brain}/{number:04d}"] = tissue.section(brain, number, 0.5, 0)
+                file[f"{brain}/{number:04d}"] = synthetic.section(brain, number, 0.5, 0)
     config = brains.Config(kind="brains", source="file", path=str(Path("sections.h5").absolute()))
     with folders.replacing(Path("raw/bench")) as raw:
         brains.download(config, raw)
@@ -59,7 +61,7 @@ def training(folder: Path) -> float:
     """Return the tiles/s that a training uses, of the second of two."""
     devices = Devices("auto", THREADS)
     for _ in range(2):
-        model = models.build(models.config(BLOCK, "bench"), DataSpec.of("bench", arrays.statistics(folder)))
+        model = families.build(families.config(BLOCK, "bench"), DataSpec.of("bench", arrays.statistics(folder)))
         assert isinstance(model, TrainedModel)
         batches = model.batches(folder, 0, devices)  # type: ignore[operator]
         work = Path(tempfile.mkdtemp())

@@ -26,17 +26,17 @@ def trained() -> float:
     """Return the seconds of one mirrored training."""
     import setting
 
-    from regen import models
+    from regen import families
+    from regen.data.loaders.arrays import ArrayBatches
     from regen.models.base import DataSpec, TrainedModel
     from regen.tracking import launch
     from regen.training import checkpoint
-    from regen.training.batches import ArrayBatches
-    from regen.training.devices import Devices
+    from regen.training.distributed import Devices
     from regen.training.loop import train
 
     block = {**setting.BLOCK, "epochs": 20}
     devices = Devices("auto", setting.THREADS)
-    model = models.build(models.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
+    model = families.build(families.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
     assert isinstance(model, TrainedModel)
     batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
     work = checkpoint.folder("bench", "signature")

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import regen  # noqa: F401  (sets how threads wait, before torch is imported)
-from regen import models
+from regen import families
+from regen.data.loaders.arrays import ArrayBatches
 from regen.models.base import DataSpec, TrainedModel
-from regen.training.batches import ArrayBatches
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import train
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
     seconds = []
     for _ in range(2):
-        model = models.build(models.config(block, "bench"), spec)
+        model = families.build(families.config(block, "bench"), spec)
         assert isinstance(model, TrainedModel)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()

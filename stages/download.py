@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from regen import data, params, paths
 from regen.data import folders
 from regen.errors import reported
@@ -11,11 +9,7 @@ from regen.errors import reported
 
 def main() -> None:
     """Read params, fetch the files, write them with their provenance."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("key", help="a key of datasets: in params.yaml")
-    key = parser.parse_args().key
-    given = params.read()
-    params.known(key, list(given.datasets), "params.yaml: datasets", "data set")
+    key, given = params.chosen("datasets", __doc__)
     config = data.config(given.datasets[key], f"params.yaml: datasets.{key}")
     with folders.replacing(paths.raw(key)) as folder:
         files = data.kind(config.kind).download(config, folder)

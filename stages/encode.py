@@ -6,30 +6,25 @@ latents can be seen and judged.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from regen import models, params, paths
+from regen import blocks, families, params, paths
 from regen.data import arrays, folders
+from regen.data.loaders.arrays import as_images
 from regen.errors import reported
-from regen.models.base import as_images
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 
 
 def main() -> None:
     """Read params, encode each split, write the latents as a data set."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("key", help="a key of encodings: in params.yaml")
-    key = parser.parse_args().key
-    given = params.read()
-    params.known(key, list(given.encodings), "params.yaml: encodings", "encoding")
-    config = params.parse(params.EncodingConfig, given.encodings[key], f"params.yaml: encodings.{key}")
+    key, given = params.chosen("encodings", __doc__)
+    config = blocks.parse(blocks.EncodingConfig, given.encodings[key], f"params.yaml: encodings.{key}")
     device = Devices("fp32", given.threads).device
-    model, folder = models.load(paths.model(config.model)).to(device), paths.prepared(config.dataset)
+    model, folder = families.load(paths.model(config.model)).to(device), paths.prepared(config.dataset)
     statistics = arrays.statistics(folder)
     latents: dict[str, np.ndarray] = {}
     for split in statistics["splits"]:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-
 from regen import params, paths
-from regen.data import arrays, queries
+from regen.data import arrays
+from regen.data.sets import arithmetic
 from regen.errors import reported
 
 
 def main() -> None:
     """Read params, list the queries, write them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("key", help="a key of queries: in params.yaml")
-    key = parser.parse_args().key
-    given = params.read()
-    params.known(key, list(given.queries), "params.yaml: queries", "block of queries")
+    key, given = params.chosen("queries", __doc__)
     where = f"params.yaml: queries.{key}"
-    config = queries.config(given.queries[key], where)
-    made, description = queries.prepare(config, paths.prepared(config.digits), given.seed, where)
-    arrays.write(paths.prepared(key), made, description | {"dataset": key, "kind": "queries", "source": config.digits})
+    config = arithmetic.config(given.queries[key], where)
+    made, description = arithmetic.prepare(config, paths.prepared(config.digits), given.seed, where)
+    description |= {"dataset": key, "kind": "arithmetic", "source": config.digits, "loader": arithmetic.LOADER}
+    arrays.write(paths.prepared(key), made, description)
 
 
 if __name__ == "__main__":

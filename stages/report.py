@@ -7,7 +7,7 @@ from regen.errors import reported
 from regen.report import page, showcase
 
 README = {
-    "Real, unseen": ("punks_judge", "examples"),
+    "Real, unseen": ("punks_classifier", "examples"),
     "Autoencoder": ("punks_autoencoder", "samples"),
     "VAE": ("punks_vae", "samples"),
     "GAN": ("punks_gan", "samples"),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from regen import params, paths, study
+from regen import blocks, params, paths
 from regen.errors import reported
-from regen.evaluation import studied
+from regen.studies import cells, table
 
 
 def main() -> None:
@@ -15,12 +15,12 @@ def main() -> None:
     parser.add_argument("key", help="a key of studies: in params.yaml")
     key = parser.parse_args().key
     given = params.read()
-    params.known(key, list(given.studies), "params.yaml: studies", "study")
-    config = params.parse(params.StudyConfig, given.studies[key], f"params.yaml: studies.{key}")
-    params.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
-    rows = studied.tabulate(key, study.run(key, config, given), config.show)
-    judge = str(given.models[config.model].get("judge", "none"))
-    studied.write(key, rows, config.show, judge, paths.STUDIES / key)
+    blocks.known(key, list(given.studies), "params.yaml: studies", "study")
+    config = blocks.parse(blocks.StudyConfig, given.studies[key], f"params.yaml: studies.{key}")
+    blocks.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
+    rows = table.tabulate(key, cells.run(key, config, given), config.show)
+    classifier = str(given.models[config.model].get("classifier", "none"))
+    table.write(key, rows, config.show, classifier, paths.STUDIES / key)
 
 
 if __name__ == "__main__":

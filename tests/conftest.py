@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regen import models
+from regen import families
 from regen.models.base import DataSpec, GenerativeModel
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 
 IMAGES = DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16), labels=("left", "right", "bright"))
 
 # The smallest block of each family that is trained on images: the contract suite runs over all of them.
 BLOCKS: dict[str, dict[str, Any]] = {
-    "judge": {"target": "attributes", "channels": [4, 8], "features": 8},
+    "classifier": {"target": "attributes", "channels": [4, 8], "features": 8},
     "autoencoder": {"latent_dim": 4, "channels": [4, 8]},
     "vae": {"latent_dim": 4, "channels": [4, 8]},
     "gan": {"latent_dim": 4, "channels": [4, 8]},
@@ -54,7 +54,7 @@ def block(family: str, **changes: Any) -> dict[str, Any]:
 def build(family: str, **changes: Any) -> GenerativeModel:
     """An untrained small model with fixed initial weights."""
     spec = OTHERS[family][1] if family in OTHERS else IMAGES
-    return models.build(models.config(block(family, **changes), family), spec)
+    return families.build(families.config(block(family, **changes), family), spec)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,14 +19,14 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 gc.set_threshold(max(5000, gc.get_threshold()[0]), *gc.get_threshold()[1:])
 
 if TYPE_CHECKING:
-    from regen.models import load
+    from regen.families import load
 
 __all__ = ["load"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # imported on demand: the download stage needs no torch
-        from regen.models import load
+        from regen.families import load
 
         return load
     raise AttributeError(f"module 'regen' has no attribute {name!r}")

@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regen import models, paths
-from regen.data import arrays, queries
+from regen import families, paths
+from regen.blocks import suggestion
+from regen.data import arrays
+from regen.data.loaders.arithmetic import Handwriting
+from regen.data.sets import arithmetic
 from regen.errors import UserError, reported
-from regen.params import suggestion
 from regen.seeding import generator
 
 DEFAULT = "arithmetic_text_to_text"
@@ -32,7 +34,7 @@ class Answer:
     """A query with its answer.
 
     Attributes:
-        query, text: in words; of a drawn answer, the words that its judge reads.
+        query, text: in words; of a drawn answer, the words that its classifier reads.
         drawn: images of the answer (U, H, W), by a model that draws.
         shown: images of the query (T, H, W), where the model reads handwriting.
     """
@@ -61,29 +63,29 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
         found = [path.parent.name for path in folder.parent.glob("*/model.json")]
         near = suggestion(folder.name, found) if found else ""
         raise UserError(f"{folder}: no such model{near}; a key of params.yaml is trained with `dvc repro train@{folder.name}`")
-    trained: Any = models.load(folder)
+    trained: Any = families.load(folder)
     if trained.config.family != "seq2seq":
         raise UserError(f"{folder}: a {trained.config.family} answers no queries; name a model of the family seq2seq")
     text = re.sub("(?<![0-9])0+(?=[0-9])", "", "".join(query.split()))  # 07 is 7: no query of the training has more zeros
     vocabulary = "".join(trained.data.labels)
     operators = "".join(symbol for symbol in vocabulary if not symbol.isdigit() and symbol != " ")
-    codes = torch.from_numpy(queries.encode([text], vocabulary, trained.query_length)).long()
-    if not queries.well_formed(text, operators):
+    tokens = torch.from_numpy(arithmetic.encode([text], vocabulary, trained.query_length)).long()
+    if not arithmetic.well_formed(text, operators):
         raise UserError(f"query {query!r}: expected two numbers with one of {' '.join(operators)} between them, as in 81+24")
     most = 10 ** ((trained.query_length - 1) // 2) - 1
     if large := [number for number in re.findall(r"\d+", text) if int(number) > most]:
         raise UserError(
             f"query {query!r}: {large[0]} is too large; expected numbers from 0 to {most}, which {folder} was trained on"
         )
-    x, shown = codes, None
+    x, shown = tokens, None
     data = paths.prepared(trained.data.dataset)
     if trained.config.source == "image":
         if arrays.statistics(data)["labels"] != list(trained.data.labels):
             raise UserError(
                 f"{data}: has other characters than {folder} was trained on; train it with `dvc repro train@{folder.name}`"
             )
-        writing = models.family("seq2seq").Handwriting(data, "test")
-        shown = writing.draw(codes, generator(seed, "query"))[0]
+        writing = Handwriting(data, "test")
+        shown = writing.draw(tokens, generator(seed, "query"))[0]
         x = shown[None]
     if trained.config.target == "image":
         drawn = trained.drawings(x, seed)
@@ -92,22 +94,23 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
 
 
 def _read(trained: Any, drawn: Tensor) -> str:
-    """Return what the model's judge reads in its drawing; nothing where it has no judge."""
-    if trained.config.judge == "none":
+    """Return what the model's classifier reads in its drawing; nothing where it has no classifier."""
+    if trained.config.classifier == "none":
         return ""
-    from regen.evaluation.answers import read_codes
+    from regen.evaluation.arithmetic.answers import read_tokens
 
-    judge = models.load(paths.model(trained.config.judge))
-    text: str = trained.texts(read_codes(judge, trained.data.labels, drawn))[0]
+    classifier = families.load(paths.model(trained.config.classifier))
+    text: str = trained.texts(read_tokens(classifier, trained.data.labels, drawn))[0]
     return text
 
 
 def picture(given: Answer, out: Path) -> None:
     """Write the images of an answer, and of its query where that was one, as a PNG."""
-    from regen.evaluation import answer_plots, collage
+    from regen.drawing import collage
+    from regen.evaluation.arithmetic import plots
 
     parts = [part for part in (given.shown, given.drawn) if part is not None]
-    strips = [answer_plots.side_by_side(part[None])[0] for part in parts]  # (1, H, n W) each
+    strips = [plots.side_by_side(part[None])[0] for part in parts]  # (1, H, n W) each
     gap = torch.full((1, strips[0].shape[1], 10), 246 / 255)
     strip = torch.cat(strips if len(strips) == 1 else [strips[0], gap, strips[1]], 2)
     collage.save(collage.grid(strip[None], 1, [f"{given.query} = {given.text}".rstrip(" =")], enlarge=4), out)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
@@ -12,6 +14,7 @@ FIGURES = Path("figures")
 REPORTS = Path("reports")
 STUDIES = Path("studies")
 README_PICTURE = Path("docs/punks.png")
+CODE = Path("data/code")
 WORK = Path(".work")  # resumable state: git-ignored, not an out, so DVC never deletes it
 
 
@@ -43,3 +46,14 @@ def metrics(key: str) -> Path:
 def figures(key: str) -> Path:
     """Pictures (*.png) and plotted tables (*.csv) of one model."""
     return FIGURES / key
+
+
+def classifier(block: Mapping[str, Any]) -> Path | None:
+    """Trained classifier that a model's block names; None where it names none."""
+    name = block.get("classifier", "none")
+    return None if name == "none" else model(name)
+
+
+def code(stage: str, key: str = "") -> Path:
+    """What decides the outcome of one stage, module by module (`regen.imports`)."""
+    return CODE / stage / key if key else CODE / stage

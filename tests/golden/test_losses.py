@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from regen.data.loaders.arrays import ArrayBatches
 from regen.models.base import TrainedModel
-from regen.training.batches import ArrayBatches
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import train
 from tests.conftest import BLOCKS, build, toy_images
 

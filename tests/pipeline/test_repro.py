@@ -44,7 +44,7 @@ def test_every_model_has_metrics_pictures_and_a_history(copy):
 def test_a_study_measures_every_cell(copy):
     rows = list(csv.DictReader((copy / "studies/arithmetic_fractions_as_published/table.csv").open()))
     assert [row["train_fraction"] for row in rows] == ["0.9", "0.1"]
-    assert len({row["answer_nats"] for row in rows}) == 2
+    assert len({row["cross_entropy"] for row in rows}) == 2
     assert 'id="study-arithmetic_fractions_as_published"' in (copy / "reports/index.html").read_text()
 
 
@@ -140,7 +140,7 @@ def test_the_library_samples_from_a_trained_model(copy):
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
 def test_a_damaged_model_is_one_clear_line(copy, damage, tmp_path):
-    from regen import models
+    from regen import families
     from regen.errors import UserError
 
     folder = tmp_path / "punks_vae"
@@ -152,7 +152,7 @@ def test_a_damaged_model_is_one_clear_line(copy, damage, tmp_path):
         content = weights.read_bytes()
         weights.write_bytes(content[:-100] if damage == "cut" else b"x" * 64 + content[64:])
     with pytest.raises(UserError, match="punks_vae") as error:
-        models.load(folder)
+        families.load(folder)
     assert "\n" not in str(error.value)
 
 

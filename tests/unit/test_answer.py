@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regen import models
+from regen import families
 from regen.answer import answer, main
 from regen.errors import UserError, reported
 from regen.models.base import DataSpec
@@ -26,21 +26,21 @@ def trained(tmp_path, monkeypatch):
     for key, task in {
         "arithmetic_text_to_text": {},
         "reader": {"source": "image"},
-        "drawer": {"target": "image", "judge": "mnist_judge"},
+        "drawer": {"target": "image", "classifier": "mnist_classifier"},
         "both": {"source": "image", "target": "image", "latent_dim": 2, "naming": 1.0},
     }.items():
         (tmp_path / "models" / key).mkdir(parents=True)
-        models.save(build("seq2seq", **SMALL, **task), tmp_path / "models" / key)
-    judge = models.config({**block("judge"), **BLOCKS["judge"], "target": "class"}, "judge")
+        families.save(build("seq2seq", **SMALL, **task), tmp_path / "models" / key)
+    classifier = families.config({**block("classifier"), **BLOCKS["classifier"], "target": "class"}, "classifier")
     spec = DataSpec(dataset="mnist", kind="mnist", shape=(1, 28, 28), labels=tuple("0123456789"))
-    (tmp_path / "models/mnist_judge").mkdir()
-    models.save(models.build(judge, spec), tmp_path / "models/mnist_judge")
+    (tmp_path / "models/mnist_classifier").mkdir()
+    families.save(families.build(classifier, spec), tmp_path / "models/mnist_classifier")
     return tmp_path
 
 
 def test_a_typed_query_is_answered_as_the_model_answers_its_codes(trained):
     given = answer("81+24")
-    model = models.load("models/arithmetic_text_to_text")
+    model = families.load("models/arithmetic_text_to_text")
     expected = model.texts(model.answer_logits(torch.tensor([[8, 1, 10, 2, 4]])).argmax(2))[0]
     assert (given.query, given.text, given.drawn, given.shown) == ("81+24", expected, None, None)
     assert answer(" 81 + 24 ") == given
@@ -89,7 +89,7 @@ def test_what_is_no_query_is_refused(trained, query, message):
 
 def test_a_model_of_another_family_and_one_that_is_not_there_are_refused(trained):
     (trained / "models/toy_vae").mkdir()
-    models.save(models.build(models.config(block("vae"), "x"), IMAGES), trained / "models/toy_vae")
+    families.save(families.build(families.config(block("vae"), "x"), IMAGES), trained / "models/toy_vae")
     with pytest.raises(UserError, match="toy_vae: a vae answers no queries; name a model of the family seq2seq"):
         answer("1+2", "toy_vae")
     with pytest.raises(UserError, match=r"models/nobody: no such model .*; .* trained with `dvc repro train@nobody`"):
@@ -103,8 +103,8 @@ def test_zeros_before_a_number_change_nothing(trained):
     assert answer("0+00").query == "0+0"
 
 
-def test_what_judges_no_model_is_no_model(trained):
-    (trained / "models/none").write_text("no judge\n")
+def test_what_stands_for_no_classifier_is_no_model(trained):
+    (trained / "models/none").write_text("no classifier\n")
     with pytest.raises(UserError, match="models/none: no model"):
         answer("1+2", "none")
 

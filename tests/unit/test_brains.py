@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from regen import data
-from regen.data import arrays, brains, folders, sections, tissue
+from regen.data import arrays, folders
+from regen.data.sets import brains
+from regen.data.tiles import sections, synthetic
 from regen.errors import UserError
 
 BLOCK = {"kind": "brains", "source": "file", "path": "sections.h5", "tile": 16}
@@ -180,7 +182,9 @@ def test_synthetic_sections_are_the_same_bytes_each_time() -> None:
 
 
 def test_synthetic_sizes_are_right_skewed_within_the_reference_s_range() -> None:
-    sides = np.array([tissue.sides(brain, number, 1.0, 0) for brain, count in tissue.IMAGES.items() for number in range(count)])
+    sides = np.array(
+        [synthetic.sides(brain, number, 1.0, 0) for brain, count in synthetic.IMAGES.items() for number in range(count)]
+    )
     assert len(sides) == 1348
     assert sides.min() >= 484
     assert sides.max() <= 5840
@@ -190,15 +194,15 @@ def test_synthetic_sizes_are_right_skewed_within_the_reference_s_range() -> None
 
 def test_synthetic_cells_are_dark_on_light_ground_and_stain_differs_by_brain() -> None:
     means, deviations = [], []
-    for brain in tissue.IMAGES:
-        x = [tissue.section(brain, number, 0.25, 0) for number in range(8)]
+    for brain in synthetic.IMAGES:
+        x = [synthetic.section(brain, number, 0.25, 0) for number in range(8)]
         means.append([image.mean() for image in x])
         flat = np.concatenate([image.ravel() for image in x]).astype(float)
         deviations.append(flat.std())
         assert ((flat - flat.mean()) ** 3).mean() < 0 or flat.min() < flat.mean() - 2 * flat.std()  # a tail of dark cells
     assert 120 < np.mean(means) < 190
     assert 35 < np.mean(deviations) < 65
-    light = [tissue.stain(brain, 0) for brain in tissue.IMAGES]
+    light = [synthetic.stain(brain, 0) for brain in synthetic.IMAGES]
     assert len({round(stain.cells, 3) for stain in light}) == 5
 
 
@@ -321,7 +325,7 @@ def test_a_wrong_folder_is_one_clear_line(kind: str, told: str, at_home: Path) -
 
 @pytest.mark.parametrize("change", ["gone", "longer", "other pixels", "put back"])
 def test_a_file_that_changes_after_it_was_prepared_is_refused(change: str) -> None:
-    from regen.data.tiles import Tiles
+    from regen.data.tiles.samplers import Tiles
 
     write(images())
     folder = prepared()

@@ -12,7 +12,7 @@ import torch
 
 from regen.training import checkpoint
 
-TENSORS = {"model/weight": torch.arange(6.0), "player/weight/step": torch.tensor(3.0)}
+TENSORS = {"model/weight": torch.arange(6.0), "network/weight/step": torch.tensor(3.0)}
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -22,7 +22,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     tensors, state = loaded
     assert state == {"step": 3, "history": [{"epoch": 1, "loss": 0.1}]}
     assert all(torch.equal(tensors[name], TENSORS[name]) for name in TENSORS)
-    assert checkpoint.parts(tensors)["player"]["weight/step"] == 3
+    assert checkpoint.parts(tensors)["network"]["weight/step"] == 3
 
 
 def test_no_checkpoint_is_none(tmp_path):

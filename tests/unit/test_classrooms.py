@@ -7,7 +7,7 @@ import pytest
 
 from regen import data
 from regen.data import arrays as packed
-from regen.data import classrooms
+from regen.data.sets import classrooms
 from regen.errors import UserError
 
 

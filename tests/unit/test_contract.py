@@ -7,18 +7,19 @@ import json
 import pytest
 import torch
 
-from regen import models
+from regen import families
+from regen.data.loaders.arrays import as_images
 from regen.errors import UserError
-from regen.models.base import DataSpec, GenerativeModel, TrainedModel, as_images
+from regen.models.base import DataSpec, GenerativeModel, TrainedModel
 from tests.conftest import BLOCKS, IMAGES, OTHERS, block, build
 
-FAMILIES = models.families()
+FAMILIES = families.families()
 x = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def with_capability(name):
     """Families of images that can do something."""
-    return [family for family in BLOCKS if hasattr(models.family(family).Model, name)]
+    return [family for family in BLOCKS if hasattr(families.family(family).Model, name)]
 
 
 def test_every_family_has_a_smallest_block_for_these_tests():
@@ -27,33 +28,33 @@ def test_every_family_has_a_smallest_block_for_these_tests():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_is_trained_by_a_loss_or_fitted_in_closed_form(family):
-    model = models.family(family).Model
+    model = families.family(family).Model
     assert issubclass(model, GenerativeModel)
     assert issubclass(model, TrainedModel) != hasattr(model, "fit")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_and_its_config_say_what_they_are(family):
-    module = models.family(family)
+    module = families.family(family)
     for documented in (module, module.Config, module.Model):
         assert (documented.__doc__ or "").strip()
 
 
 @pytest.mark.parametrize("family", BLOCKS)
 def test_its_initial_weights_follow_from_the_seed(family):
-    config = models.config(block(family), family)
-    states = [models.build(config, IMAGES, seed).state_dict() for seed in (3, 3, 4)]
+    config = families.config(block(family), family)
+    states = [families.build(config, IMAGES, seed).state_dict() for seed in (3, 3, 4)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
 
 
 @pytest.mark.parametrize("family", with_capability("loss"))
-def test_each_player_s_loss_is_one_finite_number_and_moves_all_its_parameters(family, toy):
+def test_each_network_s_loss_is_one_finite_number_and_moves_all_its_parameters(family, toy):
     model = build(family)
     assert isinstance(model, TrainedModel)
     batch = {"x": as_images(toy["x"]), "labels": torch.as_tensor(toy["labels"])}
-    for player, parameters in model.players().items():
-        loss, figures = model.loss(batch, player)
+    for network, parameters in model.networks().items():
+        loss, figures = model.loss(batch, network)
         assert loss.shape == ()
         assert bool(loss.isfinite())
         assert figures
@@ -65,8 +66,8 @@ def test_each_player_s_loss_is_one_finite_number_and_moves_all_its_parameters(fa
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_is_saved_and_loaded_without_its_data(family, tmp_path):
     model = build(family).eval()
-    models.save(model, tmp_path, "abc")
-    loaded = models.load(tmp_path)
+    families.save(model, tmp_path, "abc")
+    loaded = families.load(tmp_path)
     assert type(loaded) is type(model)
     assert loaded.config == model.config
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
@@ -76,7 +77,7 @@ def test_it_is_saved_and_loaded_without_its_data(family, tmp_path):
 def test_the_same_model_is_the_same_bytes_on_disk(family, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        models.save(build(family), tmp_path / name)
+        families.save(build(family), tmp_path / name)
     for file in ("model.safetensors", "model.json"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
@@ -84,7 +85,7 @@ def test_the_same_model_is_the_same_bytes_on_disk(family, tmp_path):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("damage", ["family", "data", "json"])
 def test_an_altered_description_is_one_clear_line(family, damage, tmp_path):
-    models.save(build(family), tmp_path)
+    families.save(build(family), tmp_path)
     path = tmp_path / "model.json"
     description = json.loads(path.read_text())
     if damage == "family":
@@ -93,7 +94,7 @@ def test_an_altered_description_is_one_clear_line(family, damage, tmp_path):
         del description["data"]
     path.write_text("{" if damage == "json" else json.dumps(description))
     with pytest.raises(UserError) as error:
-        models.load(tmp_path)
+        families.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -138,19 +139,19 @@ def test_impossible_channels_are_a_person_s_mistake(family, channels):
         build(family, channels=channels)
 
 
-@pytest.mark.parametrize("family", models.families())
+@pytest.mark.parametrize("family", families.families())
 def test_altered_weights_are_refused(family, tmp_path):
-    models.save(build(family), tmp_path)
+    families.save(build(family), tmp_path)
     path = tmp_path / "model.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1  # one bit of the last weight: the file itself is sound
     path.write_bytes(content)
     with pytest.raises(UserError, match="damaged model"):
-        models.load(tmp_path)
+        families.load(tmp_path)
 
 
-@pytest.mark.parametrize("family", ["autoencoder", "gan", "judge", "seq2seq", "tile_vae", "vae"])
+@pytest.mark.parametrize("family", ["autoencoder", "gan", "classifier", "seq2seq", "tile_vae", "vae"])
 def test_data_of_another_shape_are_one_clear_line(family):
     spec = DataSpec(dataset="table", kind="diabetes", shape=(10,), labels=("a", "b"))
     with pytest.raises(UserError, match=r"dataset: table has no (images|queries), which this family needs"):
-        models.build(models.config(block(family), "toy"), spec)
+        families.build(families.config(block(family), "toy"), spec)

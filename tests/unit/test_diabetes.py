@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from regen import data
-from regen.data import diabetes
+from regen.data.sets import diabetes
 from regen.errors import UserError
 
 

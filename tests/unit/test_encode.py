@@ -14,9 +14,10 @@ import pytest
 import torch
 import yaml
 
-from regen import models
+from regen import families
 from regen.data import arrays
-from regen.models.base import DataSpec, as_images
+from regen.data.loaders.arrays import as_images
+from regen.models.base import DataSpec
 from tests.conftest import block
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +30,11 @@ def project(tmp_path, monkeypatch):
     split = {name: draw.integers(0, 256, (n, 16, 16, 1), dtype=np.uint8) for name, n in (("train", 30), ("test", 12))}
     split |= {"train_labels": np.arange(30) % 3, "test_labels": np.arange(12) % 3}
     arrays.write(tmp_path / "data/prepared/toy", split, {"shape": [1, 16, 16], "labels": ["a", "b", "c"], "kind": "toy"})
-    model = models.build(
-        models.config(block("vae", latent_dim=2, hidden=8), "vae"), DataSpec(dataset="toy", kind="toy", shape=(1, 16, 16))
+    model = families.build(
+        families.config(block("vae", latent_dim=2, hidden=8), "vae"), DataSpec(dataset="toy", kind="toy", shape=(1, 16, 16))
     )
     (tmp_path / "models/toy_vae").mkdir(parents=True)
-    models.save(model, tmp_path / "models/toy_vae")
+    families.save(model, tmp_path / "models/toy_vae")
     params = {
         "seed": 0, "precision": "fp32", "threads": 1, "checkpoint_seconds": 20, "launcher": "python",
         "datasets": {"toy": {"kind": "mnist", "source": "mirror"}}, "models": {"toy_vae": block("vae"), "toy_gan": block("gan")},
@@ -56,7 +57,7 @@ def run(script: str, *arguments: str) -> None:
 def test_the_latents_are_the_model_s_and_keep_their_images_and_labels(project):
     folder, _, split = project
     run("encode.py", "toy_latents")
-    model = models.load(folder / "models/toy_vae")
+    model = families.load(folder / "models/toy_vae")
     for name in ("train", "test"):
         loaded = arrays.load(folder / "data/prepared/toy_latents", name)
         expected = model.encode(as_images(split[name])).numpy()
@@ -69,17 +70,17 @@ def test_the_latents_are_the_model_s_and_keep_their_images_and_labels(project):
 def test_the_decoder_goes_with_them(project):
     folder, *_ = project
     run("encode.py", "toy_latents")
-    decoder = models.load(folder / "data/prepared/toy_latents/decoder")
+    decoder = families.load(folder / "data/prepared/toy_latents/decoder")
     z = torch.zeros(2, 2)
-    assert torch.equal(decoder.decode(z), models.load(folder / "models/toy_vae").decode(z))
+    assert torch.equal(decoder.decode(z), families.load(folder / "models/toy_vae").decode(z))
 
 
 def test_a_mixture_learns_on_the_latents_like_on_any_data_set(project):
     folder, *_ = project
     run("encode.py", "toy_latents")
     prepared = folder / "data/prepared/toy_latents"
-    config = models.config({"dataset": "toy_latents", "family": "mixture", "components": 3}, "toy_mixture")
-    model = models.build(config, DataSpec.of("toy_latents", arrays.statistics(prepared)))
+    config = families.config({"dataset": "toy_latents", "family": "mixture", "components": 3}, "toy_mixture")
+    model = families.build(config, DataSpec.of("toy_latents", arrays.statistics(prepared)))
     model.fit(arrays.load(prepared, "train"))
     assert model.sample(5).shape == (5, 2)
 

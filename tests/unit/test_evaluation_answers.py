@@ -1,4 +1,4 @@
-"""Answers measured: against counting by hand, Kummer's formula, scikit-learn, and a judge that reads by rule."""
+"""Answers measured: against counting by hand, Kummer's formula, scikit-learn, and a classifier that reads by rule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from regen.data import arrays
-from regen.evaluation import answers, failures
+from regen.evaluation.arithmetic import answers, failures
 from regen.evaluation.subject import Subject
 from tests.conftest import build
 from tests.unit.test_seq2seq import SMALL, prepare
@@ -33,7 +33,7 @@ def test_the_two_accuracies_count_characters_and_whole_answers():
 def test_cross_entropy_is_the_mean_negative_log_probability():
     logits, true = torch.randn(20, 3, 13), torch.randint(13, (20, 3))
     expected = -torch.distributions.Categorical(logits=logits).log_prob(true).mean()
-    assert answers.named_measures(logits, true)["answer_nats"]["value"] == pytest.approx(expected.item(), abs=1e-6)
+    assert answers.named_measures(logits, true)["cross_entropy"]["value"] == pytest.approx(expected.item(), abs=1e-6)
 
 
 @pytest.mark.parametrize(("a", "b", "count"), [(17, 2, 0), (17, 5, 1), (99, 1, 2), (0, 0, 0), (5, 5, 1), (50, 50, 1)])
@@ -78,7 +78,7 @@ def test_each_query_counts_among_all_the_kinds_that_it_is_of():
     }
 
 
-class Judge:
+class Classifier:
     """Reads the level of the top left pixel: 0.05 is a 0, 0.15 a 1, and so on."""
 
     device = torch.device("cpu")
@@ -100,14 +100,14 @@ def glyph(symbol):
     return image
 
 
-def test_signs_and_spaces_are_read_by_their_ink_and_digits_by_the_judge():
+def test_signs_and_spaces_are_read_by_their_ink_and_digits_by_the_classifier():
     words = ("105", "6  ", "-48")
     drawings = torch.stack([torch.stack([glyph(c) for c in word]) for word in words])
-    assert torch.equal(answers.read_codes(Judge(), list(SYMBOLS), drawings), codes(*words))
+    assert torch.equal(answers.read_tokens(Classifier(), list(SYMBOLS), drawings), codes(*words))
 
 
 def test_a_little_dirt_is_no_ink():
-    assert answers.read_codes(Judge(), list(SYMBOLS), torch.full((1, 1, 28, 28), 0.15)).tolist() == [[12]]
+    assert answers.read_tokens(Classifier(), list(SYMBOLS), torch.full((1, 1, 28, 28), 0.15)).tolist() == [[12]]
 
 
 def test_drawings_that_are_all_the_same_have_no_diversity():
@@ -145,9 +145,9 @@ def prepared(tmp_path_factory):
     return prepare(tmp_path_factory.mktemp("data"), examples=600)
 
 
-def subject(prepared, folder, model, judge=None):
+def subject(prepared, folder, model, classifier=None):
     folder.mkdir(exist_ok=True)
-    return Subject(model, judge, 0, data=prepared, history=folder, folder=folder)
+    return Subject(model, classifier, 0, data=prepared, history=folder, folder=folder)
 
 
 def test_a_model_that_knows_every_answer_is_perfect_and_the_constant_is_not(prepared, tmp_path):
@@ -155,8 +155,8 @@ def test_a_model_that_knows_every_answer_is_perfect_and_the_constant_is_not(prep
     every = np.concatenate([arrays.load(prepared, split)["answers"] for split in ("train", "test")])
     measures = answers.evaluate(subject(prepared, tmp_path, Exact(true, build("seq2seq"))))
     assert measures["exact_accuracy"]["value"] == measures["character_accuracy"]["value"] == 1.0
-    assert measures["answer_nats"]["value"] == pytest.approx(0.0, abs=1e-6)
-    assert measures["answer_distance"]["value"] == measures["no_number"]["value"] == 0.0
+    assert measures["cross_entropy"]["value"] == pytest.approx(0.0, abs=1e-6)
+    assert measures["answer_distance"]["value"] == measures["malformed"]["value"] == 0.0
     usual = np.array([np.bincount(column).argmax() for column in every.T])
     assert measures["character_accuracy_constant"]["value"] == pytest.approx((every == usual).mean())
     (_, most), *_ = Counter(map(bytes, every)).most_common(1)
@@ -172,7 +172,7 @@ def test_answers_that_are_no_number_are_counted_and_keep_no_distance(prepared, t
     given[:6] = codes("1-2")
     given[6] = codes(str(10 + int("".join(SYMBOLS[c] for c in true[6]))).ljust(3)[:3])
     measures = answers.evaluate(subject(prepared, tmp_path, Exact(given, build("seq2seq"))))
-    assert measures["no_number"]["value"] == pytest.approx(6 / 60)
+    assert measures["malformed"]["value"] == pytest.approx(6 / 60)
     assert measures["answer_distance"]["value"] == pytest.approx(10 / 54)
     assert measures["exact_accuracy"]["value"] == pytest.approx(53 / 60)
 
@@ -186,14 +186,14 @@ def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(p
     for place, code in ((0, 10), (1, 11)):
         means[code] = torch.from_numpy(np.load(prepared / "operators_train.npy")[place].mean(0) / 255)
     model = Exact(true, build("seq2seq", target="image", **SMALL), means)
-    measures = answers.evaluate(subject(prepared, tmp_path, model, Judge()))
+    measures = answers.evaluate(subject(prepared, tmp_path, model, Classifier()))
     error = measures["squared_error"]
     assert error["value"] == pytest.approx(error["limit"], rel=1e-5)
     assert error["value"] < measures["squared_error_mean"]["value"] < measures["squared_error_black"]["value"]
     assert measures["diversity"]["value"] == 0.0
     assert measures["diversity"]["limit"] > 0
     for name in ("character_accuracy", "exact_accuracy", "digits_read"):
-        assert 0 <= measures[name]["limit"] <= 1  # of this judge, on real handwriting
+        assert 0 <= measures[name]["limit"] <= 1  # of this classifier, on real handwriting
     assert (tmp_path / "answers.png").exists()
 
 
@@ -202,7 +202,7 @@ def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(p
 )
 def test_an_untrained_model_of_every_task_is_measured_alike_twice(prepared, tmp_path, task):
     model = build("seq2seq", **SMALL, **task).eval()
-    results = [answers.evaluate(subject(prepared, tmp_path / name, model, Judge())) for name in "ab"]
+    results = [answers.evaluate(subject(prepared, tmp_path / name, model, Classifier())) for name in "ab"]
     assert results[0] == results[1]
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert "answers.png" in files

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regen.errors import UserError
-from regen.evaluation.latents import Gaussian, continuity, interpolations, latent_grid, latent_measures, traversals
+from regen.evaluation.images.latents import Gaussian, continuity, interpolations, latent_grid, latent_measures, traversals
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

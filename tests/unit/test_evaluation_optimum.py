@@ -14,16 +14,22 @@ import torch
 from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, r2_score
 
-from regen import models
-from regen.data import arrays, classrooms, letters
-from regen.evaluation import components, graphs, mixtures, planes, regression
+from regen import families
+from regen.catalogue.captions import CAPTIONS
+from regen.catalogue.registry import MEASURES
+from regen.data import arrays
+from regen.data.loaders.arrays import as_images
+from regen.data.sets import classrooms, letters
+from regen.evaluation import regression
+from regen.evaluation.components.components import components
+from regen.evaluation.graphs.graphs import graphs
+from regen.evaluation.images.images import planes
 from regen.evaluation.letters import equal_frequencies, occurrences, tiles
-from regen.evaluation.measures import MEASURES
+from regen.evaluation.mixtures.mixtures import mixtures
 from regen.evaluation.subject import Subject
 from regen.evaluation.suite import evaluate
-from regen.evaluation.values import confusion
-from regen.models.base import DataSpec, as_images
-from regen.report.captions import CAPTIONS
+from regen.metrics.values import confusion
+from regen.models.base import DataSpec
 from tests.conftest import block
 
 
@@ -65,7 +71,7 @@ def evaluated(tmp_path_factory):
         folder = root / family
         arrays.write(folder / "data", split, {**description, "kind": family})
         spec = DataSpec.of("toy", arrays.statistics(folder / "data"))
-        model = models.build(models.config(block(family, **changes.get(family, {})), family), spec)
+        model = families.build(families.config(block(family, **changes.get(family, {})), family), spec)
         model.fit(arrays.load(folder / "data", "train"), seed=0)
         subject = Subject(model.eval(), None, 0, data=folder / "data", history=folder / "none", folder=folder / "figures")
         found[family] = (evaluate(subject), folder / "figures", model, split)

@@ -13,12 +13,14 @@ from scipy.stats import chi, chisquare
 from sklearn.metrics import r2_score
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from regen import models
-from regen.data import arrays, brains, folders
-from regen.evaluation import aggregate, coverage, tiles
-from regen.evaluation.measures import MEASURES
+from regen import families
+from regen.catalogue.registry import MEASURES
+from regen.data import arrays, folders
+from regen.data.sets import brains
+from regen.evaluation import tiles
 from regen.evaluation.subject import Subject
 from regen.evaluation.suite import evaluate
+from regen.metrics import aggregate_posterior, coverage
 from regen.models.base import DataSpec
 
 
@@ -37,14 +39,14 @@ def test_the_aggregate_s_divergence_is_torch_s_between_gaussians() -> None:
     draws = (mu[:, None] + sigma[:, None] * torch.randn(500, 2000, 4, generator=rng)).flatten(0, 1).double()
     fitted = MultivariateNormal(draws.mean(0), torch.cov(draws.T, correction=0))
     expected = kl_divergence(fitted, MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double()))
-    found = aggregate.aggregate_measures(mu, sigma)
+    found = aggregate_posterior.aggregate_measures(mu, sigma)
     assert found["aggregate_divergence"]["value"] == pytest.approx(float(expected), rel=0.02)
     assert found["active_latents"] == {"value": 4, "limit": 4}
 
 
 def test_an_aggregate_that_is_the_prior_diverges_by_nothing() -> None:
     mu, sigma = torch.zeros(10, 3), torch.ones(10, 3)
-    found = aggregate.aggregate_measures(mu, sigma)
+    found = aggregate_posterior.aggregate_measures(mu, sigma)
     assert found["aggregate_divergence"]["value"] == pytest.approx(0)
     assert found["active_latents"]["value"] == 0
 
@@ -52,7 +54,7 @@ def test_an_aggregate_that_is_the_prior_diverges_by_nothing() -> None:
 def test_lengths_of_draws_of_the_prior_lie_on_its_line() -> None:
     n, d = 200_000, 5
     noise = torch.randn(n, d, generator=torch.Generator().manual_seed(1))
-    lines = aggregate.norms(torch.zeros(n, d), torch.ones(n, d), noise)
+    lines = aggregate_posterior.norms(torch.zeros(n, d), torch.ones(n, d), noise)
     middle, density = lines["aggregate posterior"]
     np.testing.assert_allclose(density, chi.pdf(middle, d), atol=0.02)
     np.testing.assert_allclose(lines["prior"][1], chi.pdf(middle, d))
@@ -132,7 +134,7 @@ def test_all_pictures_and_figures_are_made_the_same_each_time(
         "dataset": "toy", "family": "tile_vae", "latent_dim": 4, "channels": [2, 4], "beta": beta, "epochs": 1,
         "batch_size": 8, "learning_rate": 1e-3,
     }  # fmt: skip
-    model = models.build(models.config(block, "toy"), DataSpec.of("toy", arrays.statistics(prepared))).eval()
+    model = families.build(families.config(block, "toy"), DataSpec.of("toy", arrays.statistics(prepared))).eval()
     results = []
     for name in ("one", "two"):
         subject = Subject(model, None, 0, data=prepared, history=tmp_path / "none", folder=tmp_path / name)

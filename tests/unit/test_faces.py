@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regen import data
-from regen.data import faces
+from regen.data.sets import faces
 from regen.errors import UserError
 
 

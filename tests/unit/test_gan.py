@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from regen import models
-from regen.data.punks import enlarge
+from regen import families
+from regen.data.sets.punks import enlarge
 from regen.errors import UserError
 from regen.models.base import DataSpec
 from regen.models.gan import _k_means
@@ -18,7 +18,7 @@ x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def losses(objective):
-    """Both players' losses as the model has them, and the logits that they follow from."""
+    """Both networks' losses as the model has them, and the logits that they follow from."""
     model = build("gan", objective=objective)
     real = x * 2 - 1
     torch.manual_seed(5)
@@ -74,7 +74,7 @@ def test_penalties_at_one_step_in_eight_weigh_the_same_on_average():
 
 def test_on_a_grid_samples_are_what_enlarging_the_drawn_pixels_gives():
     spec = DataSpec(dataset="toy", kind="toy", shape=(3, 64, 64))
-    model = models.build(models.config(block("gan", grid=24), "gan"), spec).eval()
+    model = families.build(families.config(block("gan", grid=24), "gan"), spec).eval()
     z = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         small = (model.generator(z) + 1) / 2
@@ -84,7 +84,7 @@ def test_on_a_grid_samples_are_what_enlarging_the_drawn_pixels_gives():
 
 def test_on_a_grid_the_discriminator_sees_every_cell_of_a_real_image():
     spec = DataSpec(dataset="toy", kind="toy", shape=(3, 64, 64))
-    model = models.build(models.config(block("gan", grid=24), "gan"), spec)
+    model = families.build(families.config(block("gan", grid=24), "gan"), spec)
     small = np.random.default_rng(0).random((2, 24, 24, 3), dtype=np.float32)
     large = torch.from_numpy(enlarge(small, 64)).permute(0, 3, 1, 2)
     seen = large[..., model.centres, :][..., model.centres]
@@ -95,7 +95,7 @@ def test_settling_makes_the_statistics_those_of_the_present_weights():
     model = build("gan").eval()
     with torch.no_grad():
         model.generator[0].weight.mul_(10)
-    model.settle()
+    model.recalibrate()
     z = torch.randn(4096, 4, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         normalised = model.generator[:3](z)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regen import data
-from regen.data import letters
+from regen.data.sets import letters
 from regen.errors import UserError
 
 

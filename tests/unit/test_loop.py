@@ -11,15 +11,15 @@ import pytest
 import safetensors.torch
 import torch
 
+from regen.data.loaders.arrays import ArrayBatches
 from regen.errors import UserError
 from regen.models.base import TrainedModel
 from regen.training import checkpoint
-from regen.training.batches import ArrayBatches
-from regen.training.devices import Devices, start_all
+from regen.training.distributed import Devices, start_all
 from regen.training.loop import scheduled, train
 from tests.conftest import build
 
-FAMILIES = ("judge", "autoencoder", "vae", "gan")
+FAMILIES = ("classifier", "autoencoder", "vae", "gan")
 
 
 class KillError(Exception):
@@ -84,7 +84,7 @@ def test_another_seed_gives_other_weights(toy, devices, tmp_path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_training_changes_every_weight_and_lowers_the_loss_where_one_player_minimises_it(family, toy, devices, tmp_path):
+def test_training_changes_every_weight_and_lowers_the_loss_where_one_network_minimises_it(family, toy, devices, tmp_path):
     model = build(family, epochs=12, learning_rate=3e-3)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     after = run(model, toy, devices, tmp_path)
@@ -194,8 +194,8 @@ def test_a_weight_that_is_not_finite_is_never_kept_though_every_loss_is(toy, dev
     model = build("vae")
     smooth, steps = model.loss, iter(range(100))
 
-    def loss(batch, player):
-        value, figures = smooth(batch, player)
+    def loss(batch, network):
+        value, figures = smooth(batch, network)
         return (value + Steep.apply(value) if next(steps) == 6 else value), figures
 
     monkeypatch.setattr(model, "loss", loss)

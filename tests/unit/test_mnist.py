@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regen import data
-from regen.data import mnist
+from regen.data.sets import mnist
 from regen.errors import UserError
 
 LABELS = {"train": [5, 0, 4, 1, 9, 4], "t10k": [7, 4, 1]}

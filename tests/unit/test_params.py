@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regen import models, params
+from regen import families, params
 from regen.errors import UserError
 from tests import smoke
 
@@ -23,14 +23,14 @@ VAE = {
 
 def refused(block, where="params.yaml: models.punks_vae"):
     with pytest.raises(UserError) as error:
-        models.config(block, where)
+        families.config(block, where)
     return str(error.value).splitlines()
 
 
 def test_the_repository_s_own_params_are_right():
     given = params.read(ROOT / "params.yaml")
     for key, block in given.models.items():
-        assert models.config(block, key).dataset in given.prepared
+        assert families.config(block, key).dataset in given.prepared
 
 
 def test_an_unknown_key_is_named_with_the_nearest_one():
@@ -109,7 +109,7 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given = yaml.safe_load((ROOT / "params.yaml").read_text())
     given["models"]["punks_vae"]["beta"] = -1
     given["models"]["punks_vae"]["dataset"] = "punk"
-    given["models"]["punks_autoencoder"]["judge"] = "punks_jugde"
+    given["models"]["punks_autoencoder"]["classifier"] = "punks_jugde"
     given["datasets"]["mnist"]["source"] = "floppy"
     given["models"]["punks_gan"]["betas"] = [2, 3]
     given["sede"] = 1
@@ -122,7 +122,7 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     for part in (
         "punks_vae.beta",
         "'punk' (did you mean punks?)",
-        "(did you mean punks_judge?)",
+        "(did you mean punks_classifier?)",
         "datasets.mnist.source",
         "punks_gan.betas",
         "sede: unknown key (did you mean seed?)",

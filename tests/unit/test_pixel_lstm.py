@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from regen.data import arrays, letters
+from regen.data import arrays
+from regen.data.sets import letters
 from regen.errors import UserError
 from regen.models import pixel_lstm
 from regen.models.base import DataSpec
-from regen.training.adam import Adam
+from regen.training.optim import Adam
 
 
 def build(side: int = 5, **changes: int) -> pixel_lstm.Model:

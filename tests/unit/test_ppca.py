@@ -8,11 +8,11 @@ import scipy.stats
 import sklearn.decomposition
 import torch
 
-from regen import models
+from regen import families
 from regen.errors import UserError
-from regen.models import PPCA, ppca
+from regen.estimators import ppca, spectrum
+from regen.estimators.ppca import PPCA
 from regen.models.base import DataSpec
-from regen.models.closed_form import spectrum
 
 
 def low_rank(N: int = 300, D: int = 12, rank: int = 4, seed: int = 0) -> np.ndarray:
@@ -209,17 +209,17 @@ def test_data_of_other_dimensions_are_refused():
 
 @pytest.fixture
 def member(toy: dict[str, np.ndarray]) -> ppca.Model:
-    config = models.config({"dataset": "toy", "family": "ppca", "latent_dim": 8, "sizes": [2, 4]}, "ppca")
-    model = models.build(config, DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16)))
+    config = families.config({"dataset": "toy", "family": "ppca", "latent_dim": 8, "sizes": [2, 4]}, "ppca")
+    model = families.build(config, DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16)))
     assert isinstance(model, ppca.Model)
     model.fit(toy)
     return model
 
 
 def test_a_saved_model_is_the_same_model(member, tmp_path, toy):
-    models.save(member, tmp_path)
+    families.save(member, tmp_path)
     x = torch.from_numpy(toy["x"]).permute(0, 3, 1, 2).float() / 255
-    again = models.load(tmp_path)
+    again = families.load(tmp_path)
     for d in (None, 2):
         assert torch.equal(again.log_likelihood(x, d), member.log_likelihood(x, d))
     assert torch.equal(again.spectrum, member.spectrum)
@@ -235,4 +235,4 @@ def test_more_dimensions_reconstruct_better_and_keep_the_images_layout(member, t
 
 def test_sizes_beyond_the_fit_are_refused():
     with pytest.raises(UserError, match="sizes"):
-        models.config({"dataset": "toy", "family": "ppca", "latent_dim": 8, "sizes": [16]}, "ppca")
+        families.config({"dataset": "toy", "family": "ppca", "latent_dim": 8, "sizes": [16]}, "ppca")

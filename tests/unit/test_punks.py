@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from regen import data
-from regen.data import punks
+from regen.data.sets import punks
 from regen.errors import UserError
 
 NAMES = ["zombie", "ape", "cap"]  # not in the alphabet's order

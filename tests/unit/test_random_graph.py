@@ -9,10 +9,10 @@ import pytest
 import sklearn.linear_model
 import torch
 
-from regen import models
-from regen.data import classrooms
+from regen import families
+from regen.data.sets import classrooms
 from regen.errors import UserError
-from regen.models import random_graph
+from regen.estimators import random_graph
 from regen.models.base import DataSpec
 
 
@@ -167,7 +167,7 @@ def test_edges_that_a_threshold_separates_have_no_optimum(arrays):
 
 
 def test_a_saved_model_is_the_same_model(fitted, tmp_path):
-    models.save(fitted, tmp_path)
-    again = models.load(tmp_path)
+    families.save(fitted, tmp_path)
+    again = families.load(tmp_path)
     for name, buffer in fitted.named_buffers():
         assert torch.equal(getattr(again, name), buffer)

@@ -51,7 +51,7 @@ class Cells(HTMLParser):
 def made(tmp_path, monkeypatch):
     """Two models of one data set and a study, as the stages leave them; returns their params."""
     given = params.read()
-    block = {"dataset": "toy", "family": "gan", "judge": "toy_judge", "note": "<b>"}
+    block = {"dataset": "toy", "family": "gan", "classifier": "toy_classifier", "note": "<b>"}
     monkeypatch.chdir(tmp_path)
     for key in ("one_gan", "two_gan"):
         write(f"metrics/{key}.json", METRICS)
@@ -78,11 +78,11 @@ def write(path, content):
 def test_every_figure_stands_beside_its_limit_and_the_published_one(made):
     rows = Cells(page.build(made)).rows
     assert ["Figure", "Reference", "Ours", "Limit"] in rows
-    assert ["Frechet distance (toy_judge features) squared feature units", "–", "79.26 ± 2.500", "25.82"] in rows
+    assert ["Frechet distance (toy_classifier features) squared feature units", "–", "79.26 ± 2.500", "25.82"] in rows
     assert ["Characters right share", "0.5606", "0.9917", "1.000"] in rows
     assert ["Characters right share", "0.9917", "0.9917", "1.000"] in rows  # side by side: one_gan, two_gan, limit
     assert ["3", "73.50 ± 7.400 reference 12.00 limit 26.70"] in rows
-    assert ["Seeds", "Frechet distance (toy_judge features)"] in rows
+    assert ["Seeds", "Frechet distance (toy_classifier features)"] in rows
 
 
 def test_nothing_of_a_template_is_left_and_values_are_escaped(made):

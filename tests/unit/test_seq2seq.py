@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from regen import models
-from regen.data import arrays, queries
+from regen import families
+from regen.data import arrays
+from regen.data.sets import arithmetic
 from regen.errors import UserError
 from regen.models import seq2seq
 from regen.models.base import DataSpec
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import train
 from tests.conftest import OTHERS, block, build
 
@@ -59,8 +60,8 @@ def prepared(tmp_path_factory):
 
 
 def prepare(root, **changes):
-    config = queries.config({"digits": "toy", **changes}, "queries.toy")
-    made, description = queries.prepare(config, digits(root / "digits"), 0)
+    config = arithmetic.config({"digits": "toy", **changes}, "queries.toy")
+    made, description = arithmetic.prepare(config, digits(root / "digits"), 0)
     arrays.write(root / "toy", made, description | {"kind": "queries"})
     return root / "toy"
 
@@ -99,7 +100,7 @@ def test_the_logits_are_those_of_the_formulas():
 def test_text_s_loss_is_the_mean_negative_log_probability_of_the_characters():
     model = build("seq2seq")
     x, y = (torch.randint(13, (6, n), generator=torch.Generator().manual_seed(n)) for n in (5, 3))
-    loss, figures = model.loss({"x": x, "answers": y}, "player")
+    loss, figures = model.loss({"x": x, "answers": y}, "network")
     p = torch.distributions.Categorical(logits=model.answer_logits(x))
     assert loss.item() == pytest.approx(-p.log_prob(y).mean().item(), abs=1e-5)
     right = p.logits.argmax(2) == y
@@ -111,7 +112,7 @@ def test_a_drawing_s_loss_is_the_squared_error_of_a_glyph():
     model = build("seq2seq", target="image", **SMALL).eval()
     x, y = torch.randint(13, (4, 5)), torch.randint(13, (4, 3))
     real, drawn = torch.rand(4, 28, 28), torch.tensor([0, 2, 1, 2])
-    loss, _ = model.loss({"x": x, "answers": y, "drawings": real, "drawn": drawn}, "player")
+    loss, _ = model.loss({"x": x, "answers": y, "drawings": real, "drawn": drawn}, "network")
     expected = np.mean([(model.drawings(x)[n, u] - real[n]).square().sum().item() for n, u in enumerate(drawn.tolist())])
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
@@ -136,7 +137,7 @@ def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
 @pytest.mark.parametrize("task", TASKS)
 def test_every_parameter_of_every_task_is_moved_by_its_loss(task, prepared):
     model = build("seq2seq", **SMALL, **task)
-    loss, figures = model.loss(model.batches(prepared, 0, Process())(0), "player")
+    loss, figures = model.loss(model.batches(prepared, 0, Process())(0), "network")
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
     assert all(not figure.requires_grad for figure in figures.values())
@@ -288,7 +289,7 @@ def test_a_wrong_param_is_refused_by_name(changes, message):
 def test_convolutions_that_leave_nothing_to_draw_from_are_refused():
     spec = DataSpec(dataset="toy", kind="queries", shape=(5, 3, 30, 30), labels=tuple(SYMBOLS))
     with pytest.raises(UserError, match="channels: 2 convolutions halve the image 2 times"):
-        models.build(models.config(block("seq2seq", target="image"), "x"), spec)
+        families.build(families.config(block("seq2seq", target="image"), "x"), spec)
 
 
 def test_fewer_queries_than_a_batch_are_refused(prepared):
@@ -310,7 +311,7 @@ def test_longer_operands_and_multiplication_are_learned_from(changes, tmp_path):
     folder = prepare(tmp_path, **changes)
     spec = DataSpec.of("toy", arrays.statistics(folder))
     blocks = OTHERS["seq2seq"][0] | {"dataset": "toy", "family": "seq2seq", "epochs": 12, "batch_size": 36, "learning_rate": 0.01}
-    model = models.build(models.config(blocks, "x"), spec)
+    model = families.build(families.config(blocks, "x"), spec)
     devices = Devices("fp32", threads=1)
     (tmp_path / "work").mkdir()
     train(model, model.batches(folder, 0, devices), devices, name="toy", seed=0, folder=tmp_path / "work")

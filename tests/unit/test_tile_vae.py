@@ -14,12 +14,13 @@ import safetensors.torch
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from regen import models
-from regen.data import arrays, brains, folders
+from regen import families
+from regen.data import arrays, folders
+from regen.data.sets import brains
 from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedModel
 from regen.models.tile_vae import Model, TileBatches
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
 from regen.training.loop import since_best, train
 
 TILE = DataSpec(dataset="toy", kind="brains", shape=(1, 64, 64))
@@ -41,13 +42,13 @@ SMALL = {
 def build(**changes: Any) -> Model:
     block = {**SMALL, **changes}
     tile = 16 if block["channels"] == [2, 4] else 64
-    model = models.build(models.config(block, "toy"), DataSpec(dataset="toy", kind="brains", shape=(1, tile, tile)))
+    model = families.build(families.config(block, "toy"), DataSpec(dataset="toy", kind="brains", shape=(1, tile, tile)))
     assert isinstance(model, Model)
     return model
 
 
 def test_the_reference_s_network_has_its_255_393_parameters() -> None:
-    model = models.build(models.config(REFERENCE, "toy"), TILE)
+    model = families.build(families.config(REFERENCE, "toy"), TILE)
     assert sum(parameter.numel() for parameter in model.parameters()) == 255_393
 
 
@@ -59,7 +60,7 @@ def test_the_loss_is_squared_error_plus_beta_times_the_divergence() -> None:
     mu, sigma = model.posterior(x)
     rate = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum(1).mean()
     torch.manual_seed(3)
-    loss, figures = model.loss({"x": x}, "player")
+    loss, figures = model.loss({"x": x}, "network")
     torch.manual_seed(3)
     z = mu + sigma * torch.randn_like(mu)
     error = ((model.decoder(z) - (x - 0.6) / 0.2) ** 2).flatten(1).sum(1).mean()
@@ -73,7 +74,7 @@ def test_errors_of_many_draws_agree_with_the_loss() -> None:
     x = torch.rand(400, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     error, rate = (torch.stack(part).mean() for part in zip(*(model.errors(x, seed) for seed in range(20)), strict=True))
     with torch.no_grad():
-        losses = [float(model.loss({"x": x}, "player")[0]) for _ in range(20)]
+        losses = [float(model.loss({"x": x}, "network")[0]) for _ in range(20)]
     assert float(error + rate) == pytest.approx(np.mean(losses), rel=0.01)
 
 
@@ -82,7 +83,7 @@ def test_without_beta_it_is_an_autoencoder() -> None:
     x = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert getattr(model, "sample", "missing") is None
     assert model.encoder[-1].out_features == 3
-    loss, figures = model.loss({"x": x}, "player")
+    loss, figures = model.loss({"x": x}, "network")
     z = model.encode(x)
     expected = ((model.decoder(z) - (x - model.mean) / model.std) ** 2).flatten(1).sum(1)
     torch.testing.assert_close(loss, expected.mean())
@@ -94,7 +95,7 @@ def test_without_beta_it_is_an_autoencoder() -> None:
 
 def test_channels_that_do_not_divide_the_tile_are_a_person_s_mistake() -> None:
     with pytest.raises(UserError, match=r"channels: 5 convolutions .* divisible by 32; got 16x16"):
-        models.build(models.config({**SMALL, "channels": [2] * 5}, "toy"), DataSpec(dataset="t", kind="b", shape=(1, 16, 16)))
+        families.build(families.config({**SMALL, "channels": [2] * 5}, "toy"), DataSpec(dataset="t", kind="b", shape=(1, 16, 16)))
 
 
 # -- trained on tiles of a file

@@ -1,4 +1,4 @@
-"""Tiles: each law of positions against its exact probabilities, and windows of a file against slices of the whole."""
+"""Tiles: each sampler of positions against its exact probabilities, and windows of a file against slices of the whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from regen.data import arrays, folders, sections
-from regen.data.tiles import LAWS, ByPixel, Tiles, mirrored
+from regen.data import arrays, folders
+from regen.data.tiles import sections
+from regen.data.tiles.samplers import SAMPLERS, ByPixel, Tiles, mirrored
 from regen.errors import UserError
-from regen.evaluation import coverage
+from regen.metrics import coverage
 from regen.seeding import numpy_generator
 
 SIZES = np.array([[40, 33], [16, 50], [70, 71], [29, 16]])
@@ -23,9 +24,9 @@ BRAINS = np.array([1, 0, 1, 1])
 TILE = 16
 
 
-def law(name: str, sizes: np.ndarray = SIZES, tile: int = TILE, cells: np.ndarray | None = None) -> Any:
+def sampler(name: str, sizes: np.ndarray = SIZES, tile: int = TILE, cells: np.ndarray | None = None) -> Any:
     count = int(np.prod(-(-sizes // sections.CELL), axis=1).sum())
-    return LAWS[name](sizes, BRAINS[: len(sizes)], tile, np.zeros(count, np.uint8) if cells is None else cells)
+    return SAMPLERS[name](sizes, BRAINS[: len(sizes)], tile, np.zeros(count, np.uint8) if cells is None else cells)
 
 
 def counted(positions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[tuple[int, int, int], int]:
@@ -46,11 +47,11 @@ def positions(size: np.ndarray) -> list[tuple[int, int]]:
     return list(itertools.product(range(size[0] - TILE + 1), range(size[1] - TILE + 1)))
 
 
-# -- laws
+# -- samplers
 
 
 def test_equal_draws_a_brain_then_a_section_then_a_position_the_last_row_and_column_included() -> None:
-    drawn = counted(law("equal")(2_000_000, np.random.default_rng(0)))
+    drawn = counted(sampler("equal")(2_000_000, np.random.default_rng(0)))
     expected = {
         (i, *place): 1 / 2 / (BRAINS[i] == BRAINS).sum() / len(positions(size))
         for i, size in enumerate(SIZES)
@@ -65,7 +66,7 @@ def test_by_density_draws_positions_by_the_structure_around_their_centres() -> N
     sizes = np.array([[150, 100], [64, 129]])
     cells = np.array([0, 9, 3, 50, 7, 1, 20, 0, 100], np.uint8)  # 3 x 2 and 1 x 3
     tile = 40
-    drawn = counted(law("by_density", sizes, tile, cells)(4_000_000, np.random.default_rng(1)))
+    drawn = counted(sampler("by_density", sizes, tile, cells)(4_000_000, np.random.default_rng(1)))
     grids = [cells[:6].reshape(3, 2), cells[6:].reshape(1, 3)]
     weights = {
         (i, y, x): 1.0 + grids[i][(y + tile // 2) // 64, (x + tile // 2) // 64]
@@ -112,34 +113,34 @@ def pixels_of(sampler: Any, sizes: np.ndarray, tile: int, draws: int) -> np.ndar
 
 
 def test_by_pixel_sees_every_pixel_equally_often_over_ten_million_tiles() -> None:
-    assert chisquare(pixels_of(law("by_pixel"), SIZES, TILE, 10_000_000)).pvalue > 0.01
+    assert chisquare(pixels_of(sampler("by_pixel"), SIZES, TILE, 10_000_000)).pvalue > 0.01
 
 
 def test_positions_inside_alone_do_not_see_every_pixel_equally_often() -> None:
-    for sampler in (law("equal", SIZES[2:3]), coverage.InsideWithoutLast(SIZES[2:3], TILE)):
-        assert chisquare(pixels_of(sampler, SIZES[2:3], TILE, 500_000)).pvalue < 1e-100
+    for uneven in (sampler("equal", SIZES[2:3]), coverage.InsideWithoutLast(SIZES[2:3], TILE)):
+        assert chisquare(pixels_of(uneven, SIZES[2:3], TILE, 500_000)).pvalue < 1e-100
 
 
 def test_the_measure_of_coverage_tells_even_from_uneven() -> None:
     sizes = np.array([[200, 300], [90, 500], [64, 64], [400, 100], [130, 90]])
-    even = law("by_pixel", sizes[:4], 64)
+    even = sampler("by_pixel", sizes[:4], 64)
     assert coverage.coverage_measures(even, sizes[:4], 64, draws=2_000_000)["coverage_p"]["value"] > 0.01
-    for uneven in (law("equal", sizes[:4], 64), coverage.InsideWithoutLast(sizes[:4], 64)):
+    for uneven in (sampler("equal", sizes[:4], 64), coverage.InsideWithoutLast(sizes[:4], 64)):
         assert coverage.coverage_measures(uneven, sizes[:4], 64, draws=500_000)["coverage_p"]["value"] < 1e-10
 
 
 def test_a_section_smaller_than_a_tile_has_one_position_inside_that_centres_it() -> None:
     sizes = np.array([[10, 40], [40, 40]])
     for name in ("equal", "by_density"):
-        section, top, left = law(name, sizes)(20_000, np.random.default_rng(0))
+        section, top, left = sampler(name, sizes)(20_000, np.random.default_rng(0))
         assert set(top[section == 0]) == {-3}
         assert left[section == 0].min() == 0
         assert left[section == 0].max() == 24
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_positions_follow_from_the_generator(name: str) -> None:
-    one, same, other = (np.stack(law(name)(50, np.random.default_rng(seed))) for seed in (1, 1, 2))
+    one, same, other = (np.stack(sampler(name)(50, np.random.default_rng(seed))) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
 
@@ -177,7 +178,7 @@ def whole() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("options", [{}, {"chunks": (9, 13)}, {"chunks": (16, 16), "compression": "gzip"}])
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_tiles_are_windows_of_the_mirrored_sections(name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     tiles = Tiles(index(tmp_path, **options), "train", name, 400, 0)
@@ -213,7 +214,7 @@ def test_processes_share_a_batch_without_overlap(prepared: Path) -> None:
 
 
 def test_few_sections_are_open_at_a_time(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("regen.data.tiles.OPEN", 2)
+    monkeypatch.setattr("regen.data.tiles.samplers.OPEN", 2)
     tiles = Tiles(prepared, "train", "equal", 100, 0)
     expected = tiles.batch(0)
     assert len(tiles.read._open) == 2

@@ -68,7 +68,7 @@ def test_the_distortion_is_the_log_density_of_torch_distributions(sigma):
 
 def test_the_loss_is_distortion_plus_beta_times_rate():
     model = build("vae", beta=3.0)
-    loss, figures = model.loss({"x": x}, "player")
+    loss, figures = model.loss({"x": x}, "network")
     torch.testing.assert_close(loss, figures["distortion"] + 3 * figures["rate"])
 
 

@@ -1,11 +1,12 @@
 """Kinds of data set, one module each, imported by name when asked for: touching one kind never concerns another.
 
-A kind's module defines
+A kind's module, `regen.data.sets.<kind>`, defines
 
-* `Config`: its block of params.yaml, a `regen.params.DatasetConfig`;
+* `Config`: its block of params.yaml, a `regen.blocks.DatasetConfig`;
 * `download(config, folder) -> dict`: write the raw files into a folder and return their provenance;
 * `prepare(config, raw, seed) -> (arrays, description)`: arrays by file stem and what statistics.json says of them
-  (`regen.data.arrays`).
+  (`regen.data.arrays`);
+* `LOADER`, where its examples are no rows of arrays: which of `regen.data.loaders` reads it.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-from regen import params
+import regen.data.sets
+from regen import blocks
 from regen.errors import UserError
 
-# Modules that are no kind.
-SHARED = ("arrays", "fetch", "folders", "mirrors", "packages", "queries", "sections", "tiles", "tissue", "web")
+MADE = ("arithmetic",)  # made from another data set: a block of `queries`
 
 
 def kinds() -> list[str]:
-    """Names of all kinds, from the files of this package."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED)
+    """Return the names of all kinds that are downloaded."""
+    return sorted(module.name for module in pkgutil.iter_modules(regen.data.sets.__path__) if module.name not in MADE)
 
 
 def kind(name: str, where: str = "kind") -> ModuleType:
@@ -34,11 +35,11 @@ def kind(name: str, where: str = "kind") -> ModuleType:
     Raises:
         UserError: there is no such kind.
     """
-    params.known(name, kinds(), where, "kind of data set")
-    return importlib.import_module(f"regen.data.{name}")
+    blocks.known(name, kinds(), where, "kind of data set")
+    return importlib.import_module(f"regen.data.sets.{name}")
 
 
-def config(block: Mapping[str, Any], where: str) -> params.DatasetConfig:
+def config(block: Mapping[str, Any], where: str) -> blocks.DatasetConfig:
     """Return a data set's block of params.yaml as its kind's `Config`.
 
     Raises:
@@ -46,6 +47,11 @@ def config(block: Mapping[str, Any], where: str) -> params.DatasetConfig:
     """
     if not isinstance(block, Mapping) or "kind" not in block:
         raise UserError(f"{where}.kind: missing (there is: {', '.join(kinds())})")
-    parsed = params.parse(kind(block["kind"], f"{where}.kind").Config, block, where)
-    assert isinstance(parsed, params.DatasetConfig)
+    parsed = blocks.parse(kind(block["kind"], f"{where}.kind").Config, block, where)
+    assert isinstance(parsed, blocks.DatasetConfig)
     return parsed
+
+
+def loader(module: ModuleType) -> str:
+    """Return the name of the loader that reads a kind's data sets."""
+    return str(getattr(module, "LOADER", "arrays"))

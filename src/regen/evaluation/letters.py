@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regen.evaluation import collage, plots
+from regen.data.loaders.arrays import as_images
+from regen.drawing import collage, plots
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured, measured
-from regen.models.base import as_images
+from regen.metrics.values import Measured, measured
 from regen.seeding import derive_seed
 
 SAMPLES = 10_000
@@ -52,7 +52,7 @@ def evaluate(subject: Subject) -> Measured:
         "letters_covered": measured(float((counts > 0).sum()), limit=float(len(letters))),
         "letters_p_value": measured(equal_frequencies(counts)),
         "letters_tests_passed": measured(tests_passed(subject, letters), limit=1 - LEVEL),
-        "numbers_held": measured(float(sum(value.numel() for value in state)), limit=float(DENSE_ENTRIES)),
+        "parameters": measured(float(sum(value.numel() for value in state)), limit=float(DENSE_ENTRIES)),
         "bytes_held": measured(float(sum(value.numel() * value.element_size() for value in state)), limit=8.0 * DENSE_ENTRIES),
     }
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from regen.evaluation import plots
+from regen.drawing import plots
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured, mean, measured
+from regen.metrics.values import Measured, mean, measured
 
 
 def evaluate(subject: Subject) -> Measured:

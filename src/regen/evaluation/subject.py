@@ -1,4 +1,4 @@
-"""What is evaluated: a trained model, the data that it was trained and is tested on, and who judges it."""
+"""What is evaluated: a trained model, the data that it was trained and is tested on, and who classifiers it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from regen.data import arrays
-from regen.evaluation import collage
-from regen.evaluation.values import pixels
+from regen.drawing import collage
+from regen.metrics.values import pixels
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Subject:
 
     Attributes:
         model: with any of the capabilities of `regen.models`, on the device where it is evaluated.
-        judge: gives `features`; None where there is none.
+        classifier: gives `features`; None where there is none.
         seed: of every draw.
         data: folder of the prepared data set.
         history: folder of the trained model, with its history.csv.
@@ -31,7 +31,7 @@ class Subject:
     """
 
     model: Any
-    judge: Any
+    classifier: Any
     seed: int
     data: Path
     history: Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regen.data import sections
-from regen.data.tiles import LAWS, Tiles
-from regen.evaluation import aggregate, collage, coverage, latents, plots
-from regen.evaluation.reconstruction import PCA
+from regen.data.tiles import sections
+from regen.data.tiles.samplers import SAMPLERS, Tiles
+from regen.drawing import collage, plots
+from regen.evaluation.images import latents
 from regen.evaluation.subject import Subject
-from regen.evaluation.values import Measured, mean, measured
-from regen.evaluation.values import pixels as as_floats
+from regen.metrics import aggregate_posterior, coverage
+from regen.metrics.reconstruction import PCA
+from regen.metrics.values import Measured, mean, measured
+from regen.metrics.values import pixels as as_floats
+from regen.models.variational import kl
 from regen.seeding import generator, numpy_generator
 
 FITTED = 12_000  # training tiles that PCA is fitted to
@@ -38,9 +40,9 @@ class TilesSubject(Subject):
         parts = [function(as_floats(part).to(self.model.device)) for part in torch.split(x, 500)]
         return torch.cat([first.cpu() for first, _ in parts]), torch.cat([second.cpu() for _, second in parts])
 
-    def draw(self, split: str, n: int, law: str = "by_pixel", purpose: str = "evaluation") -> Tensor:
+    def draw(self, split: str, n: int, sampler: str = "by_pixel", purpose: str = "evaluation") -> Tensor:
         """Return n tiles of a split, uint8 (n, 1, T, T)."""
-        return torch.from_numpy(Tiles(self.data, split, law, n, self.seed, purpose).batch(0))[:, None]
+        return torch.from_numpy(Tiles(self.data, split, n, self.seed, purpose=purpose, sampler=sampler).batch(0))[:, None]
 
 
 def evaluate(given: Subject) -> Measured:
@@ -49,18 +51,19 @@ def evaluate(given: Subject) -> Measured:
     train, test = subject.draw("train", FITTED, purpose="fit"), subject.draw("test", TESTED)
     subject.picture("sections", contact_sheet(subject))
     subject.picture("examples", collage.grid(test[:100]))
-    mu, sigma = subject.pair(subject.model.posterior, train[:TESTED])
+    mu, sigma = posterior(subject, train[:TESTED])
     measures = reconstructed(subject, train, test) | losses(subject, train[:TESTED], test)
     measures |= made(subject, mu, test, train[:TESTED])
     interpolations(subject)
     measures |= plane(subject)
-    if subject.model.config.beta:
-        measures |= aggregate.aggregate_measures(mu, sigma)
-        lines = aggregate.variances(mu, sigma)
+    if sigma is not None:
+        measures |= aggregate_posterior.aggregate_measures(mu, sigma)
+        lines = aggregate_posterior.variances(mu, sigma)
         plots.curves(lines, subject.folder / "aggregate_variances.png", "latent, by variance of its mean", "variance")
         noise = torch.randn(mu.shape, generator=generator(subject.seed, "aggregate"))
-        plots.curves(aggregate.norms(mu, sigma, noise), subject.folder / "aggregate_norms.png", "length of z", "density")
-    return measures | sampler(subject)
+        lines = aggregate_posterior.norms(mu, sigma, noise)
+        plots.curves(lines, subject.folder / "aggregate_norms.png", "length of z", "density")
+    return measures | coverage_of_pixels(subject)
 
 
 def reconstructed(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
@@ -79,23 +82,51 @@ def explained(x: Tensor, y: Tensor) -> float:
     return 1 - float((x - y).square().sum() / (x - x.mean(0)).square().sum())
 
 
+def posterior(subject: TilesSubject, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the posterior's means and deviations, each (N, d), of a variational model; the latents and None of an autoencoder."""
+    if hasattr(subject.model, "posterior"):
+        return subject.pair(subject.model.posterior, x)
+    return subject.apply(subject.model.encode, x), None
+
+
 def losses(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
-    """Return the loss a tile on training tiles and on the test brain, and the rate, as the model is trained by."""
-    beta = subject.model.config.beta
+    """Return the loss a tile of training tiles and of the test brain, and the rate.
+
+    The loss is ||x - d(z)||^2, in squared deviations of the training pixels, at one draw of z, plus beta times the rate.
+    """
+    beta = getattr(subject.model.config, "beta", 0.0)
     result: Measured = {}
     for name, x in (("train_loss", train), ("test_loss", test)):
-        error, rate = subject.pair(partial(subject.model.errors, seed=subject.seed), x)
-        result[name] = mean((error + beta * rate).double())
-        if beta and name == "test_loss":
+        mu, sigma = posterior(subject, x)
+        if sigma is None:
+            z, rate = mu, torch.zeros(len(mu))
+        else:
+            z = mu + sigma * torch.randn(mu.shape, generator=generator(subject.seed, "losses", name))
+            rate = kl(mu, 2 * sigma.log())
+        result[name] = mean((squared_error(subject, x, z) + beta * rate).double())
+        if sigma is not None and name == "test_loss":
             result["rate"] = mean(rate.double())
     return result
+
+
+def squared_error(subject: TilesSubject, x: Tensor, z: Tensor) -> Tensor:
+    """Return ||x - d(z)||^2 of each tile, (N,), in squared deviations of the training pixels."""
+    model = subject.model
+    unit = 1.0 if model.config.standardise else model.data.std
+    errors = []
+    with torch.no_grad():
+        for tiles, latents_of in zip(torch.split(x, 500), torch.split(z, 500), strict=True):
+            wanted = model.scaled(as_floats(tiles).to(model.device))
+            got = model.predicted(model.decoder(latents_of.to(model.device)))
+            errors.append(((got - wanted) / unit).square().flatten(1).sum(1).cpu())
+    return torch.cat(errors)
 
 
 def made(subject: TilesSubject, mu: Tensor, test: Tensor, train: Tensor) -> Measured:
     """Draw new tiles and measure their detail."""
     model, prior = subject.model, latents.Gaussian.standard(mu.shape[1])
     decoded = subject.apply(model.decode, prior.sample(TESTED, subject.seed))
-    if not model.config.beta:  # no distribution of its own: the Gaussian of its latents is the best that it can be given
+    if not hasattr(model, "sample"):  # an autoencoder: the Gaussian of its latents stands in for a distribution
         subject.picture("samples_prior", collage.grid(decoded[:100]))
         decoded = subject.apply(model.decode, latents.Gaussian.fitted(mu).sample(TESTED, subject.seed))
     subject.picture("samples", collage.grid(decoded[:100]))
@@ -112,7 +143,7 @@ def detail(tiles: Tensor) -> float:
 
 def interpolations(subject: TilesSubject) -> None:
     """Draw paths between latents of two tiles of one section, and of two sections, of the test brain."""
-    source = Tiles(subject.data, "test", "equal", 1, subject.seed)
+    source = Tiles(subject.data, "test", 1, subject.seed, sampler="equal")
     rng = numpy_generator(subject.seed, "interpolations")
     one, other = (rng.integers(len(source.sizes), size=8) for _ in range(2))
     other = np.where(one == other, (other + 1) % len(source.sizes), other)
@@ -135,9 +166,9 @@ def plane(subject: TilesSubject) -> Measured:
     brains, splits = subject.statistics["labels"], subject.statistics["splits"]
     z, labels = [], []
     for split in sorted(splits):
-        source = Tiles(subject.data, split, "equal", 1, subject.seed)
+        source = Tiles(subject.data, split, 1, subject.seed, sampler="equal")
         n = SHOWN * len(np.unique(source.brains)) // len(brains)
-        section, top, left = source.law(n, numpy_generator(subject.seed, "plane", split))
+        section, top, left = source.sampler(n, numpy_generator(subject.seed, "plane", split))
         z.append(subject.apply(subject.model.encode, torch.from_numpy(source.read(section, top, left))[:, None]))
         labels.append(source.brains[section])
     latent = torch.cat(z)
@@ -167,19 +198,20 @@ def panels(points: np.ndarray, labels: np.ndarray, names: list[str], axes: tuple
             axis.set_ylabel(axes[1] if k % wide == 0 else "")
 
 
-def sampler(subject: TilesSubject) -> Measured:
+def coverage_of_pixels(subject: TilesSubject) -> Measured:
     """Test and draw how evenly the by_pixel sampler covers the training sections."""
     sizes, tile = np.array(subject.train["x"]), int(subject.statistics["shape"][-1])
     side, none, brain = np.array([[4 * tile, 4 * tile]]), np.zeros(16 * tile * tile, np.uint8), np.zeros(1, np.int64)
-    laws: dict[str, Any] = {
-        "by_pixel": LAWS["by_pixel"](side, brain, tile, none),
-        "equal": LAWS["equal"](side, brain, tile, none),
+    samplers: dict[str, Any] = {
+        "by_pixel": SAMPLERS["by_pixel"](side, brain, tile, none),
+        "equal": SAMPLERS["equal"](side, brain, tile, none),
         "references": coverage.InsideWithoutLast(side, tile),
     }
-    lines = {name: (np.arange(4 * tile), coverage.profile(law, 4 * tile, tile, subject.seed)) for name, law in laws.items()}
+    rows = np.arange(4 * tile)
+    lines = {name: (rows, coverage.profile(sampler, 4 * tile, tile, subject.seed)) for name, sampler in samplers.items()}
     plots.curves(lines, subject.folder / "coverage.png", "row of a section", "times seen, relative to the mean")
-    law = LAWS["by_pixel"](sizes, np.array(subject.train["labels"]), tile, none)
-    return coverage.coverage_measures(law, sizes, tile, subject.seed)
+    sampler = SAMPLERS["by_pixel"](sizes, np.array(subject.train["labels"]), tile, none)
+    return coverage.coverage_measures(sampler, sizes, tile, subject.seed)
 
 
 def contact_sheet(subject: TilesSubject) -> collage.Picture:

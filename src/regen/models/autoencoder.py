@@ -9,45 +9,40 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from regen.models import layers
-from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
+from regen.models.base import DataSpec, chunks
 
 
-class Config(TrainedConfig):
+class Config(layers.ConvolutionalConfig):
     """Parameters of an autoencoder."""
 
-    latent_dim: PositiveInt
-    channels: list[PositiveInt] = Field(
-        min_length=1
-    )  # of the encoder's convolutions, each halving the image; mirrored in the decoder
     reconstruction: Literal["l2", "bce"] = "l2"
     noise: float = Field(0.0, ge=0, le=1)  # > 0: learns to remove it. Standard deviation, or share of masked pixels
     noise_kind: Literal["gaussian", "masking"] = "gaussian"
 
 
-class Model(TrainedModel):
+class Model(layers.ConvolutionalModel):
     """Encoder to `latent_dim` numbers and decoder back."""
 
     config: Config
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        self.encoder = layers.encoder(data.expect(3, "images"), config.channels, config.latent_dim)
-        self.decoder = layers.decoder(data.expect(3, "images"), config.channels, config.latent_dim)
+        self.encoder, self.decoder = layers.of_data(config, data, config.latent_dim, config.latent_dim)
 
-    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the squared error (or cross-entropy in nats) summed over an image, mean over the batch."""
         x = batch["x"]
         seen = self.corrupt(x) if self.config.noise else x
-        logits = self.decoder(self.encoder(seen)).float()
+        output = self.decoder(self.encoder(self.scaled(seen)))
         if self.config.reconstruction == "bce":
-            loss = F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
+            loss = F.binary_cross_entropy_with_logits(output.float(), x, reduction="sum") / len(x)
         else:
-            loss = F.mse_loss(logits.sigmoid(), x, reduction="sum") / len(x)
+            loss = F.mse_loss(self.predicted(output), self.scaled(x), reduction="sum") / len(x)
         return loss, {"loss": loss.detach()}
 
     def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -60,12 +55,12 @@ class Model(TrainedModel):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents (N, latent_dim) of images (N, C, H, W) in [0, 1]."""
-        return torch.cat([self.encoder(part) for part in chunks(x)])
+        return torch.cat([self.encoder(self.scaled(part)) for part in chunks(x)])
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """Return the images (N, C, H, W) in [0, 1] of latents (N, latent_dim)."""
-        return torch.cat([self.decoder(part).sigmoid() for part in chunks(z)])
+        return torch.cat([self.image(self.decoder(part)) for part in chunks(z)])
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return d(e(x)): images (N, C, H, W) in [0, 1]."""

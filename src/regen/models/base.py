@@ -1,9 +1,9 @@
 """What a model is: a small `nn.Module` with the capabilities that make sense for it.
 
-Every family has `Config` and `Model`. A model is trained in one of two ways:
+Every family has `Config` and `Model`. A model is made in one of two ways:
 
-* by gradient steps: `loss(batch, player)` (and `players` where several networks play against each other);
-* in closed form: `fit(arrays)`.
+* trained by gradient steps (`regen.models`): `loss(batch, network)`, and `networks` where several are trained against each other;
+* fitted to all the data (`regen.estimators`): `fit(arrays)`.
 
 and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`, `elbo`, ... Evaluation asks
 `hasattr(model, ...)` and shows what it finds.
@@ -15,14 +15,14 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from regen.blocks import Block, ModelConfig
 from regen.errors import UserError
-from regen.params import Block, ModelConfig
 from regen.seeding import generator
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DataSpec(Block):
@@ -32,11 +32,17 @@ class DataSpec(Block):
     kind: str
     shape: tuple[int, ...] = Field(strict=False)  # of one example; (channels, height, width) for images
     labels: tuple[str, ...] = Field((), strict=False)  # names of the classes or of the binary attributes
+    mean: float = 0.5  # of the training images' pixels, on a scale of 0 to 1
+    std: float = 0.25
 
     @classmethod
     def of(cls, dataset: str, statistics: Mapping[str, Any]) -> DataSpec:
         """Return the spec of a prepared data set from its statistics.json."""
-        return cls(dataset=dataset, kind=statistics["kind"], shape=statistics["shape"], labels=statistics.get("labels", ()))
+        known = {"dataset": dataset, "kind": statistics["kind"], "shape": statistics["shape"]}
+        if len(statistics["shape"]) == 3:
+            train = statistics["splits"]["train"]
+            known |= {"mean": train["mean"] / 255, "std": max(train["std"], 1.0) / 255}
+        return cls(**known, labels=statistics.get("labels", ()))
 
     def expect(self, dimensions: int, what: str) -> tuple[int, ...]:
         """Return the shape of an example: of an image its channels, height and width.
@@ -57,10 +63,13 @@ class TrainedConfig(ModelConfig):
     learning_rate: PositiveFloat  # peak of the schedule
     schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
     optimizer: Literal["adam", "adamw"] = "adam"
-    betas: tuple[Share, Share] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), strict=False)  # decay of Adam's two moments
     weight_decay: float = Field(0.0, ge=0)
     gradient_clip: float = Field(0.0, ge=0)  # largest gradient norm; 0 = no clipping
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights
+    train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training examples that is used
+    steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those examples; tiles of sections never run out, and need a number
+    patience: NonNegativeInt = 0  # epochs without a better loss on the validation split before it stops; 0 = trains to the end
 
 
 class GenerativeModel(nn.Module):
@@ -81,28 +90,29 @@ class TrainedModel(GenerativeModel):
     """A model trained by gradient steps."""
 
     config: TrainedConfig  # narrowed: a family's Config extends it
+    step: int = 0  # of the training, set by its loop
 
-    def players(self) -> dict[str, dict[str, nn.Parameter]]:
+    def networks(self) -> dict[str, dict[str, nn.Parameter]]:
         """Named groups of parameters, each minimising its own `loss` in turn at every step. One, except in a GAN."""
-        return {"player": dict(self.named_parameters())}
+        return {"network": dict(self.named_parameters())}
 
-    def learning_rate(self, player: str) -> float:
-        """Peak learning rate of one player."""
+    def learning_rate(self, network: str) -> float:
+        """Peak learning rate of one network."""
         return self.config.learning_rate
 
     def averaged(self) -> nn.Module:
         """The part whose exponential moving average is evaluated where `config.ema` > 0."""
         return self
 
-    def settle(self) -> None:
-        """Recompute what follows from the weights, once they are those to be evaluated. Most models have nothing to do."""
+    def recalibrate(self) -> None:
+        """Recompute what follows from the final weights, as batch normalisation's statistics. Most models have nothing to do."""
 
-    def columns(self, arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """Return what else a batch holds of each training example, computed from `arrays` once. Most models want nothing."""
+    def reading(self) -> dict[str, Any]:
+        """What this model asks of its data's loader besides the size of a batch. Most models want nothing."""
         return {}
 
-    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss that `player` minimises (a scalar: mean over the batch) and detached figures to log."""
+    def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss that `network` minimises (a scalar: mean over the batch) and detached figures to log."""
         raise NotImplementedError
 
 
@@ -114,8 +124,3 @@ def normal(n: int, dim: int, seed: int, device: torch.device) -> Tensor:
 def chunks(x: Tensor, size: int = 250) -> Iterator[Tensor]:
     """Split along the first axis, to bound the memory of an evaluation."""
     yield from torch.split(x, size)
-
-
-def as_images(x: Any) -> Tensor:
-    """Return uint8 (N, H, W, C) as float (N, C, H, W) in [0, 1], channels_last in memory: a view, then one conversion."""
-    return torch.as_tensor(x).permute(0, 3, 1, 2).float().div_(255)

@@ -7,19 +7,16 @@ before (0 before the first), the loss is the exact negative log-likelihood, in n
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from regen.data import arrays
-from regen.errors import UserError
-from regen.models.base import DataSpec, TrainedConfig, TrainedModel, as_images
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel
 from regen.seeding import generator
+
+TASK = "letters"
 
 
 class Config(TrainedConfig):
@@ -27,26 +24,6 @@ class Config(TrainedConfig):
 
     layers: PositiveInt = 2
     hidden: PositiveInt = 32  # units a layer: with 2 layers 12,961 parameters
-    passes: PositiveInt = 1  # through the data an epoch: a pass over 26 letters is too short to report on
-
-
-class Passes:
-    """Batches of a data set that is gone through `passes` times an epoch, each time in an order of its own."""
-
-    def __init__(self, x: Tensor, batch_size: int, passes: int, seed: int, devices: Any) -> None:
-        self.x, self.batch_size, self.seed, self.devices = x, batch_size, seed, devices
-        self.in_a_pass = len(x) // batch_size
-        self.per_epoch = passes * self.in_a_pass
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """Return this process's share of one step's batch."""
-        at, position = divmod(step, self.in_a_pass)
-        if self.in_a_pass == 1:  # all in one batch, whose mean no order changes
-            index = torch.arange(self.batch_size)
-        else:
-            order = torch.randperm(len(self.x), generator=generator(self.seed, "order", at))
-            index = order[position * self.batch_size : (position + 1) * self.batch_size]
-        return {"x": self.x[index[self.devices.rank :: self.devices.world_size].to(self.x.device)]}
 
 
 class Model(TrainedModel):
@@ -59,20 +36,6 @@ class Model(TrainedModel):
         self.lstm = nn.LSTM(1, config.hidden, config.layers, batch_first=True)
         self.logit = nn.Linear(config.hidden, 1)
 
-    def batches(self, folder: Path, seed: int, devices: Any) -> Passes:
-        """Return the batches of a prepared data set of binary images.
-
-        Raises:
-            UserError: there are fewer images than one batch needs, or a process would get none.
-        """
-        x = as_images(np.array(arrays.load(folder, "train")["x"])).to(devices.device)
-        if not devices.world_size <= self.config.batch_size <= len(x):
-            raise UserError(
-                f"models.*.batch_size: expected {devices.world_size} (processes) to {len(x)} (training images of {folder.name}), "
-                f"got {self.config.batch_size}"
-            )
-        return Passes(x, self.config.batch_size, self.config.passes, seed, devices)
-
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits of p(x_i = 1 | x_1..x_{i-1}), (N, D), of images (N, C, H, W)."""
         pixels = x.flatten(1)
@@ -81,7 +44,7 @@ class Model(TrainedModel):
         logits: Tensor = self.logit(hidden).squeeze(2)
         return logits
 
-    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative log-likelihood in nats a pixel: binary cross-entropy with logits."""
         x = batch["x"]
         with torch.autocast(x.device.type, enabled=False):  # the distance to the floor is less than bf16 can tell

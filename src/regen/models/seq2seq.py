@@ -12,20 +12,18 @@ decoder sees c at each of the U positions of the answer and names or draws all o
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regen.data import arrays
-from regen.errors import UserError
-from regen.models import layers
+from regen.models import layers, variational
 from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
 from regen.seeding import generator
+
+TASK = "arithmetic"
 
 
 class Config(TrainedConfig):
@@ -39,8 +37,6 @@ class Config(TrainedConfig):
     bidirectional: bool = False  # encoder that also reads from right to left
     embedding: PositiveInt = 64  # numbers a character; a glyph's, where it is named: the mean over the characters it may be
     dropout: float = Field(0.0, ge=0, lt=1)  # of characters read, of the context, and between layers
-    train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training queries that is used
-    steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those queries; else as many, however few the queries are
     naming: float = Field(0.0, ge=0)  # weight of a loss that also names each character that is read or drawn as an image
     glyphs: PositiveInt = 40  # images of each character that the queries of one batch are written with
     read_channels: list[PositiveInt] = Field([32, 64, 128], min_length=1)  # of convolutions that read, each halving a glyph
@@ -84,16 +80,17 @@ class Model(TrainedModel):
         if config.target == "text" or config.naming:
             self.name = nn.Linear(hidden, symbols)
 
-    def batches(self, folder: Path, seed: int, devices: Any) -> QueryBatches:
-        """Return the batches of a training on the prepared queries in `folder`; `devices` as in `regen.training`."""
-        return QueryBatches(self, folder, seed, devices)
+    def reading(self) -> dict[str, Any]:
+        """What the loader of queries is asked for: see `regen.data.loaders.arithmetic`."""
+        config = self.config
+        return {"source": config.source, "target": config.target, "glyphs": config.glyphs, "shift": config.shift}
 
-    def loss(self, batch: dict[str, Tensor], player: str) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of queries `x` (N, T) and `answers` (N, U), codes.
+    def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of queries `x` (N, T) and `answers` (N, U), tokens.
 
-        Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_codes` (M,):
+        Where queries are images, `x` holds places among the `glyphs` (M, H, W), which show the characters `glyph_tokens` (M,):
         each glyph is read once, however often it is used. Where answers are images, `drawings` (N, H, W) show one character
-        of each, at the place `drawn` (N,): all places in turn cost U times as much a step, for steps that teach hardly more.
+        of each, at the place `drawn` (N,): drawing all U places of every answer made a step U times as slow and hardly better.
         """
         if self.config.source == "image":
             read = self.read(batch["glyphs"][:, None]).float()  # (M, symbols), or (M, embedding) where none is named
@@ -114,13 +111,13 @@ class Model(TrainedModel):
             figures |= {"accuracy": right.float().mean(), "exact": right.all(0).float().mean()}
             loss = loss + (named if self.config.target == "text" else self.config.naming * named)
         if self.config.source == "image" and self.config.naming:
-            figures["read_accuracy"] = (read.argmax(1) == batch["glyph_codes"]).float().mean()
-            loss = loss + self.config.naming * F.cross_entropy(read, batch["glyph_codes"])
+            figures["read_accuracy"] = (read.argmax(1) == batch["glyph_tokens"]).float().mean()
+            loss = loss + self.config.naming * F.cross_entropy(read, batch["glyph_tokens"])
         return loss, {"loss": loss.detach(), **figures}
 
     @torch.no_grad()
     def answer_logits(self, x: Tensor) -> Tensor:
-        """Return the logits (N, U, symbols) of the answers to queries: codes (N, T), or images (N, T, H, W) in [0, 1]."""
+        """Return the logits (N, U, symbols) of the answers to queries: tokens (N, T), or images (N, T, H, W) in [0, 1]."""
         return torch.cat([self.name(self._decode(self._embed(part))).transpose(0, 1) for part in chunks(x)])
 
     @torch.no_grad()
@@ -136,12 +133,12 @@ class Model(TrainedModel):
             drawn.append(images.view(self.answer_length, len(part), *self.glyph).transpose(0, 1))
         return torch.cat(drawn)
 
-    def texts(self, codes: Tensor) -> list[str]:
-        """Return codes (N, T) as texts, without the spaces at their ends."""
-        return ["".join(self.data.labels[code] for code in row).rstrip() for row in codes.tolist()]
+    def texts(self, tokens: Tensor) -> list[str]:
+        """Return tokens (N, T) as texts, without the spaces at their ends."""
+        return ["".join(self.data.labels[token] for token in row).rstrip() for row in tokens.tolist()]
 
     def _embed(self, x: Tensor) -> Tensor:
-        """(T, N, embedding) of queries: codes (N, T), or images (N, T, H, W)."""
+        """(T, N, embedding) of queries: tokens (N, T), or images (N, T, H, W)."""
         x = x.transpose(0, 1)
         embedded: Tensor = self.embed(x) if x.ndim == 2 else self._meaning(self.read(x.reshape(-1, 1, *x.shape[2:])))
         return embedded.view(*x.shape[:2], -1)
@@ -167,12 +164,11 @@ class Model(TrainedModel):
         if not self.config.latent_dim:
             squared = (self.draw(h).float().sigmoid() - y).square()
             return squared.sum((1, 2, 3)).mean(), {"squared_error": squared.detach().mean()}
-        mu, log_variance = self.posterior(torch.cat([self.style(y), h], 1)).float().chunk(2, 1)
-        log_variance = log_variance.clamp(-20, 10)
-        z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+        mu, log_variance = variational.split(self.posterior(torch.cat([self.style(y), h], 1)))
+        z = variational.draw(mu, log_variance, torch.randn_like(mu))
         squared = (self.draw(torch.cat([h, z], 1)).float().sigmoid() - y).square()
         distortion = squared.sum((1, 2, 3)).mean() / (2 * self.config.output_std**2)
-        rate = -0.5 * (1 + log_variance - mu.square() - log_variance.exp()).sum(1).mean()
+        rate = variational.kl(mu, log_variance).mean()
         return distortion + rate, {"squared_error": squared.detach().mean(), "rate": rate.detach()}
 
 
@@ -186,114 +182,3 @@ def reader(shape: tuple[int, ...], channels: list[int], outputs: int, features: 
         previous, height, width = count, -(-height // 2), -(-width // 2)
     head = [nn.Linear(previous * height * width, features), nn.ReLU(), nn.Linear(features, outputs)]
     return nn.Sequential(*stack, nn.Flatten(), *head)
-
-
-class Handwriting:
-    """The images of every character, in one pool on the device: a glyph is a place in it.
-
-    `folder` holds the prepared queries, `split` says whose digits and operators.
-    """
-
-    def __init__(self, folder: Path, split: str, device: torch.device | str = "cpu") -> None:
-        statistics = arrays.statistics(folder)
-        names = statistics["digit_labels"]
-        images = torch.from_numpy(_array(folder, f"digits_{split}")[..., 0])
-        labels = torch.from_numpy(_array(folder, f"digits_{split}_labels"))
-        order = labels.argsort(stable=True)  # the digits class by class
-        places, start = {}, 0
-        for label, count in enumerate(labels.bincount(minlength=len(names)).tolist()):
-            places[names[label]] = (start, count)
-            start += count
-        parts = [images[order]]
-        for sign, drawn in zip(statistics["operators"], _array(folder, f"operators_{split}"), strict=True):
-            places[sign] = (start, len(drawn))
-            parts.append(torch.from_numpy(drawn))
-            start += len(drawn)
-        places[" "] = (start, 1)
-        self.pool = torch.cat([*parts, parts[0].new_zeros(1, *parts[0].shape[1:])]).to(device)  # (M, H, W) uint8
-        self.first, self.count = torch.tensor([places[symbol] for symbol in statistics["labels"]]).unbind(1)
-
-    def mean(self, code: int) -> Tensor:
-        """Return the mean image (H, W) of one character, in [0, 1]."""
-        first, count = int(self.first[code]), int(self.count[code])
-        return (self.pool[first : first + count].double().mean(0) / 255).float()
-
-    def draw(self, codes: Tensor, draws: torch.Generator) -> Tensor:
-        """Return an image in [0, 1] of each character, drawn at random from those that show it: codes (...) -> (..., H, W)."""
-        share = torch.rand(codes.shape, generator=draws, dtype=torch.float64)
-        codes = codes.long().cpu()
-        place = self.first[codes] + (share * self.count[codes]).long()
-        return self.pool[place.to(self.pool.device)].float().div_(255)
-
-
-def _array(folder: Path, name: str) -> np.ndarray:
-    try:
-        array: np.ndarray = np.load(folder / f"{name}.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise UserError(
-            f"{folder}/{name}.npy: missing or damaged ({error}); run `dvc repro --force queries@{folder.name}`"
-        ) from None
-    return array
-
-
-class QueryBatches:
-    """Every training query once a pass, in an order drawn from (seed, pass), in new handwriting at each step.
-
-    Raises:
-        UserError: there are fewer queries than one batch needs, or a process would get none.
-    """
-
-    def __init__(self, model: Model, folder: Path, seed: int, devices: Any) -> None:
-        config, content = model.config, arrays.load(folder, "train")
-        self.examples = round(config.train_fraction * len(content["x"]))
-        if not devices.world_size <= config.batch_size <= self.examples:
-            raise UserError(
-                f"batch_size: expected {devices.world_size} (processes) to {self.examples} (training queries, train_fraction "
-                f"{config.train_fraction}), got {config.batch_size}"
-            )
-        self.queries, self.answers = (torch.from_numpy(content[name][: self.examples].copy()).long() for name in ("x", "answers"))
-        self.config, self.seed, self.devices = config, seed, devices
-        self.per_pass = self.examples // config.batch_size
-        self.per_epoch = config.steps_per_epoch or self.per_pass
-        images = "image" in (config.source, config.target)
-        self.handwriting = Handwriting(folder, "train", devices.device) if images else None
-        self._turn, self._order = -1, torch.empty(0)
-
-    def __call__(self, step: int) -> dict[str, Tensor]:
-        """Return this process's share of one step's batch."""
-        turn, position = divmod(step, self.per_pass)
-        if turn != self._turn:
-            self._order, self._turn = torch.randperm(self.examples, generator=generator(self.seed, "order", turn)), turn
-        start = position * self.config.batch_size
-        index = self._order[start : start + self.config.batch_size][self.devices.rank :: self.devices.world_size]
-        queries, answers = self.queries[index], self.answers[index]
-        batch = {"x": queries, "answers": answers}
-        draws = generator(self.seed, "handwriting", step, self.devices.rank)
-        if self.handwriting and self.config.source == "image":
-            batch |= self._written(queries, draws)
-        if self.handwriting and self.config.target == "image":
-            drawn = torch.randint(answers.shape[1], (len(answers),), generator=draws)
-            shown = answers[torch.arange(len(answers)), drawn]
-            batch |= {"drawn": drawn, "drawings": self.handwriting.draw(shown, draws)}
-        return {name: value.to(self.devices.device) for name, value in batch.items()}
-
-    def _written(self, queries: Tensor, draws: torch.Generator) -> dict[str, Tensor]:
-        """Return a batch's own glyphs, some of each character, and the place of each query's characters among them."""
-        assert self.handwriting
-        n, symbols = self.config.glyphs, len(self.handwriting.first)
-        codes = torch.arange(symbols).repeat_interleave(n)
-        glyphs = self.handwriting.draw(codes, draws)
-        if self.config.shift:
-            glyphs = shifted(glyphs, self.config.shift, draws)
-        places = queries * n + torch.randint(n, queries.shape, generator=draws)
-        return {"x": places, "glyphs": glyphs, "glyph_codes": codes}
-
-
-def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
-    """Move each image (M, H, W) by up to `most` pixels along both axes."""
-    height, width = images.shape[1:]
-    padded = F.pad(images, (most,) * 4)
-    down, right = torch.randint(2 * most + 1, (2, len(images)), generator=draws).to(images.device)
-    rows = down[:, None, None] + torch.arange(height, device=images.device)[:, None]
-    columns = right[:, None, None] + torch.arange(width, device=images.device)
-    return padded[torch.arange(len(images), device=images.device)[:, None, None], rows, columns]

@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from PIL import Image
 
 from regen import paths
+from regen.catalogue.captions import caption, order
+from regen.catalogue.registry import MEASURES, Measure, title
 from regen.errors import UserError
-from regen.evaluation.measures import MEASURES, Measure, title
 from regen.params import Params
-from regen.report.captions import caption, order
 
 WIDE = 2.5  # width of a picture, in heights, from which on it gets a row of the page
 
@@ -89,11 +89,11 @@ class Chapter:
 
     @property
     def competing(self) -> list[Section]:
-        """Models that have any of the compared measures: a judge alone has none."""
+        """Models that have any of the compared measures: a classifier alone has none."""
         return [section for section in self.sections if any(section.row(name) for name in self.compared)]
 
     def heading(self, name: str) -> str:
-        """Title of a measure: the models of one data set are judged by one judge."""
+        """Title of a measure: the models of one data set are classified by one classifier."""
         return next(row.title for section in self.sections for row in section.rows if row.name == name)
 
 
@@ -102,7 +102,7 @@ class Study:
     """One model trained over a list of values."""
 
     key: str
-    judge: str
+    classifier: str
     block: dict[str, Any]
     rows: list[dict[str, Any]]
     pictures: list[Picture]
@@ -119,7 +119,7 @@ class Study:
 
     def heading(self, name: str) -> str:
         """Title of a measure."""
-        return title(name, self.judge)
+        return title(name, self.classifier)
 
 
 def build(given: Params) -> str:
@@ -141,7 +141,7 @@ def build(given: Params) -> str:
     )  # fmt: skip
     environment.filters["figure"] = figure
     environment.filters["scalar"] = lambda value: " ".join(str(value).split())
-    studies = [study(key, block, given.models[block["model"]].get("judge", "none")) for key, block in given.studies.items()]
+    studies = [study(key, block, given.models[block["model"]].get("classifier", "none")) for key, block in given.studies.items()]
     return environment.get_template("page.html.j2").render(chapters=chapters, studies=studies, given=given, measures=MEASURES)
 
 
@@ -153,7 +153,7 @@ def section(key: str, block: dict[str, Any]) -> Section:
     rows = [
         Row(
             name,
-            title(name, block.get("judge", "none")),
+            title(name, block.get("classifier", "none")),
             measure,
             entry["value"],
             entry.get("error"),
@@ -168,11 +168,11 @@ def section(key: str, block: dict[str, Any]) -> Section:
     return Section(key, block["family"], block, rows, pictures)
 
 
-def study(key: str, block: dict[str, Any], judge: str) -> Study:
+def study(key: str, block: dict[str, Any], classifier: str) -> Study:
     """Return one study's table and plots."""
     rows = written(paths.STUDIES / key / "table.json", f"study@{key}")["rows"]
     found = [path for name in block["show"] if (path := paths.STUDIES / key / f"{name}.png").exists()]
-    return Study(key, judge, block, rows, [Picture.of(path, title(path.stem, judge)) for path in found])
+    return Study(key, classifier, block, rows, [Picture.of(path, title(path.stem, classifier)) for path in found])
 
 
 def written(path: Path, stage: str) -> Any:

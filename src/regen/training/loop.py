@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from regen.data.loaders import Batches
 from regen.errors import UserError
 from regen.models.base import TrainedConfig, TrainedModel
 from regen.seeding import derive_seed
 from regen.training import checkpoint
-from regen.training.adam import Adam
-from regen.training.batches import Batches
-from regen.training.devices import Devices
+from regen.training.distributed import Devices
+from regen.training.optim import Adam
 from regen.training.records import write_history, write_preview
 
 
@@ -41,22 +41,25 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         checkpoint_seconds: how much work a kill may cost at the most.
 
     Raises:
-        UserError: a loss or a weight is not finite. The last good checkpoint stays in `folder`.
+        UserError: a loss or a weight is not finite (the last good checkpoint stays in `folder`), or there is no validation split.
 
-    Batches with a `patience` above 0 have a `validate(model)`, the loss on a validation split: training then stops after so
-    many epochs without a better one, and the weights of the best epoch are returned.
+    With a `patience`, training stops after so many epochs without a better loss on the validation split, and the weights of the
+    best epoch are returned.
     """
     config = model.config
     model.to(devices.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    players = model.players()
-    optimizers = {player: _optimizer(config, parameters) for player, parameters in players.items()}
+    networks = model.networks()
+    optimizers = {network: _optimizer(config, parameters) for network, parameters in networks.items()}
     average = copy.deepcopy(model.averaged()).eval() if config.ema else None
 
     # Resume, or begin.
     step, history = 0, list[dict[str, float]]()
     sums: dict[str, Tensor] = {}  # of the figures since the epoch began, on the device
     best: dict[str, Tensor] | None = None  # weights of the epoch of the least validation loss
-    patience: int = getattr(batches, "patience", 0)
+    patience = config.patience
+    if patience and next(batches.validation(), None) is None:
+        raise UserError(f"models.{name}.patience: {patience} epochs without a better validation loss, but {model.data.dataset} "
+                        "has no validation split; choose one there, or set patience: 0")  # fmt: skip
     if (saved_state := checkpoint.load(folder)) is not None:
         tensors, state = saved_state
         step, history = state["step"], state["history"]
@@ -64,8 +67,8 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         model.load_state_dict(parts["model"])
         if average is not None:
             average.load_state_dict(parts["average"])
-        for player, optimizer in optimizers.items():
-            optimizer.load(parts[player])
+        for network, optimizer in optimizers.items():
+            optimizer.load(parts[network])
         sums = {figure: value.to(devices.device) for figure, value in parts.get("sums", {}).items()}
         best = parts.get("best")
         print(f"{name}: resumes at step {step}", file=sys.stderr)
@@ -78,17 +81,17 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
 
     while step < total:
         torch.manual_seed(derive_seed(seed, "step", step, devices.rank))
-        batch = batches(step)
-        for player, parameters in players.items():
+        batch, model.step = batches(step), step
+        for network, parameters in networks.items():
             with devices.autocast():
-                loss, figures = model.loss(batch, player)
-            optimizer = optimizers[player]
+                loss, figures = model.loss(batch, network)
+            optimizer = optimizers[network]
             optimizer.zero_grad()
             loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
             devices.average_gradients(parameters.values())
             if config.gradient_clip:
                 nn.utils.clip_grad_norm_(parameters.values(), config.gradient_clip)
-            optimizer.step(model.learning_rate(player) * scheduled(config.schedule, step / total))
+            optimizer.step(model.learning_rate(network) * scheduled(config.schedule, step / total))
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), step, first_bad)
             for figure, value in figures.items():
                 sums[figure] = sums.get(figure, 0) + value
@@ -111,7 +114,7 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in ordered}
             if patience:
                 now = _result(model, average)
-                means["validation_loss"] = batches.validate(now)  # type: ignore[attr-defined]
+                means["validation_loss"] = validation_loss(now, batches, seed)
             history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
             sums = {}
             if patience and since_best(history) == 0:
@@ -126,7 +129,7 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
                     progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)
                 )
         if due and devices.main:
-            parts = {"model": model.state_dict(), "sums": sums, **{player: opt.state for player, opt in optimizers.items()}}
+            parts = {"model": model.state_dict(), "sums": sums, **{network: opt.state for network, opt in optimizers.items()}}
             if average is not None:
                 parts["average"] = average.state_dict()
             if best is not None:
@@ -138,6 +141,15 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
     if best is not None:
         final.load_state_dict(best)
     return final
+
+
+@torch.no_grad()
+def validation_loss(model: TrainedModel, batches: Batches, seed: int) -> float:
+    """Return the mean loss over the validation split, with the same draws each time."""
+    torch.manual_seed(derive_seed(seed, "validation"))
+    (network,) = model.networks()
+    losses = [(float(model.loss(batch, network)[0]), len(batch["x"])) for batch in batches.validation()]
+    return sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
 
 
 def since_best(history: list[dict[str, float]]) -> int:
@@ -187,7 +199,7 @@ def _result(model: TrainedModel, average: nn.Module | None) -> TrainedModel:
     result = copy.deepcopy(model)
     if average is not None:
         result.averaged().load_state_dict(average.state_dict())
-    result.settle()
+    result.recalibrate()
     return result.eval()
 
 

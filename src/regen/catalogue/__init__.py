@@ -1,0 +1,1 @@
+"""What each figure and picture means, and what figures are held against."""

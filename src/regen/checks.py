@@ -1,0 +1,119 @@
+"""The whole of params.yaml, checked before any work, and the code that each stage of it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from regen import blocks, data, families, imports, paths
+from regen.catalogue.registry import MEASURES
+from regen.data.sets import arithmetic
+from regen.errors import UserError
+from regen.evaluation import run as evaluation
+from regen.params import GROUPS, Params, content, usable
+from regen.studies import cells
+from regen.training import run as training
+
+
+def check(path: Path = paths.PARAMS) -> Params:
+    """Return params.yaml as it was read.
+
+    Raises:
+        UserError: one line for each mistake in it.
+    """
+    found = content(path)
+    given = usable(found)
+    tests: list[Callable[[], object]] = [lambda: blocks.parse(Params, found, str(path))]
+    tests += [partial(data.config, block, f"{path}: datasets.{key}") for key, block in given.datasets.items()]
+    by_group = {"queries": _queries, "encodings": _encoding, "models": _model, "studies": _study}
+    tests += [
+        partial(test, given, key, block, f"{path}: {group}.{key}")
+        for group, test in by_group.items()
+        for key, block in getattr(given, group).items()
+    ]
+    blocks.problems(*tests)
+    return given
+
+
+def code(given: Params) -> Iterator[tuple[Path, str]]:
+    """Yield for each stage and key the file that it depends on, `data/code/<stage>/<key>`, and what stands in it."""
+    for stage, key, modules in _stages(given):
+        found = imports.code(Path("stages", f"{stage}.py"), *modules)
+        yield paths.code(stage, key), "".join(f"{value}  {name}\n" for name, value in found.items())
+
+
+def _stages(given: Params) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield (stage, key, modules that the stage finds by name)."""
+    for key, block in given.datasets.items():
+        kind = data.kind(block["kind"]).__name__
+        yield "download", key, [kind]
+        yield "prepare", key, [kind]
+    for key in given.queries:
+        yield "queries", key, []
+    for key, block in given.encodings.items():
+        yield "encode", key, [families.modules()[given.models[block["model"]]["family"]]]
+    for key, block in given.models.items():
+        trained, evaluated = _model_code(given, block)
+        yield "train", key, trained
+        yield "evaluate", key, evaluated
+    for key, block in given.studies.items():
+        trained, evaluated = _model_code(given, given.models[block["model"]])
+        yield "study", key, [*trained, *evaluated]
+    yield "report", "", []
+
+
+def _model_code(given: Params, block: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    family, loader, classifier = block["family"], _loader(given, block["dataset"]), block.get("classifier", "none")
+    judged = None if classifier == "none" else given.models[classifier]["family"]
+    return training.code(family, loader), evaluation.code(family, loader, judged)
+
+
+def _loader(given: Params, dataset: str) -> str:
+    if dataset in given.queries:
+        return arithmetic.LOADER
+    return "arrays" if dataset in given.encodings else data.loader(data.kind(given.datasets[dataset]["kind"]))
+
+
+def _queries(given: Params, key: str, block: dict[str, object], where: str) -> None:
+    """Check one block of queries, and the data set that its digits come from."""
+    config = arithmetic.config(block, where)
+    blocks.known(config.digits, list(given.datasets), f"{where}.digits", "data set")
+
+
+def _model(given: Params, key: str, block: dict[str, object], where: str) -> None:
+    """Check one model's block and the names that it refers to."""
+    blocks.problems(
+        lambda: families.config(block, where),
+        lambda: blocks.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
+        lambda: blocks.known(block.get("classifier", "none"), ["none", *given.models], f"{where}.classifier", "model"),
+    )
+
+
+def _encoding(given: Params, key: str, block: dict[str, object], where: str) -> None:
+    """Check one encoding's block: its data set, and its model, which must be able to encode that data set's images."""
+    encoding = blocks.parse(blocks.EncodingConfig, block, where)
+    blocks.problems(
+        lambda: blocks.known(encoding.dataset, list(given.prepared), f"{where}.dataset", "data set"),
+        lambda: blocks.known(encoding.model, list(given.models), f"{where}.model", "model"),
+    )
+    family = given.models[encoding.model].get("family")
+    if family in families.families() and not hasattr(families.family(family).Model, "encode"):
+        raise UserError(f"{where}.model: {encoding.model} is a {family}, which has no latents; name a model that can encode")
+
+
+def _study(given: Params, key: str, block: dict[str, object], where: str) -> None:
+    """Check one study's block, and the model's block in each of its cells."""
+    config = blocks.parse(blocks.StudyConfig, block, where)
+    blocks.problems(
+        lambda: blocks.known(config.model, list(given.models), f"{where}.model", GROUPS["models"]),
+        *(partial(blocks.known, name, list(MEASURES), f"{where}.show", "measure") for name in config.show),
+    )
+    blocks.problems(*(partial(_cell, cell, where) for cell in cells.cells(key, config, given)))
+
+
+def _cell(cell: cells.Cell, where: str) -> None:
+    """Check what one cell makes of params.yaml."""
+    blocks.parse(Params, cell.params.model_dump(), f"{where}: cell {cell.name}")
+    families.config(cell.block, f"{where}: cell {cell.name}")

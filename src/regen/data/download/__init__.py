@@ -1,0 +1,1 @@
+"""Pinned downloads: a file is its SHA-256, wherever it comes from."""

@@ -1,0 +1,1 @@
+"""Pictures from arrays: collages and plots. Knows nothing of models."""

@@ -1,0 +1,5 @@
+"""Principal components."""
+
+from regen.evaluation.components.components import evaluate
+
+__all__ = ["evaluate"]

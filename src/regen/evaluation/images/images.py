@@ -1,0 +1,190 @@
+"""What is measured and drawn of a model of images: whatever its capabilities allow."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regen.drawing import collage, plots
+from regen.evaluation.images import latents, planes
+from regen.evaluation.subject import Subject
+from regen.metrics import classification, distances, likelihood, neighbours, pixel_art, reconstruction
+from regen.metrics.values import Measured, confusion
+from regen.metrics.values import pixels as as_floats
+from regen.seeding import generator
+
+SAMPLES = 2000  # at most, and at most as many as there are test images: distances hang on their number
+IMPORTANCE_SAMPLES = 20  # draws of z an image
+BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
+SHOWN = 8  # rows or columns of a collage of examples
+
+
+@dataclass(frozen=True)
+class Images(Subject):
+    """A subject whose examples are images.
+
+    Attributes:
+        train_x, test_x: uint8 (N, C, H, W).
+        labels: of the test images, for a classifier's own evaluation.
+    """
+
+    @cached_property
+    def train_x(self) -> Tensor:
+        """Training images."""
+        return images(self.train["x"])
+
+    @cached_property
+    def test_x(self) -> Tensor:
+        """Test images."""
+        return images(self.test["x"])
+
+    @property
+    def labels(self) -> Tensor | None:
+        """Labels of the test images, where there are some."""
+        return torch.as_tensor(self.test["labels"].copy()) if "labels" in self.test else None
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the classifier's features of images."""
+        return self.apply(self.classifier.features, x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images of latents."""
+        return self.apply(self.model.decode, z)
+
+
+def images(x: Any) -> Tensor:
+    """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
+    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.as_tensor(x).permute(0, 3, 1, 2)
+
+
+def evaluate(subject: Subject) -> Measured:
+    """Measure and draw all that the model's capabilities allow; returns what belongs in metrics/<model>.json."""
+    subject = Images(**{field.name: getattr(subject, field.name) for field in fields(subject)})
+    measures: Measured = {}
+    if hasattr(subject.model, "logits"):
+        measures |= classified(subject)
+    if hasattr(subject.model, "reconstruct"):
+        measures |= reconstructed(subject)
+    if hasattr(subject.model, "elbo"):
+        test, train = (x[:BOUNDED].to(subject.model.device) for x in (subject.test_x, subject.train_x))
+        measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
+        measures |= likelihood.per_image(measures, test[0].numel())
+    if hasattr(subject.model, "decode"):
+        measures |= generated(subject)
+    return measures
+
+
+def classified(subject: Images) -> Measured:
+    """How well a classifier reads the test images, and where it errs."""
+    assert subject.labels is not None
+    logits = subject.apply(subject.model.logits, subject.test_x)
+    names = list(subject.model.data.labels)
+    if subject.labels.ndim == 1:
+        read, true = logits.argmax(1), subject.labels
+        plots.confusion(confusion(read, true, len(names)).numpy(), names, subject.folder / "confusion.png")
+        wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
+        captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
+        if len(wrong):
+            subject.picture("mistakes", collage.grid(subject.test_x[wrong], SHOWN, captions))
+        subject.picture("examples", collage.grid(subject.test_x[:100]))
+        return classification.class_measures(logits, subject.labels)
+    worst = classification.worst_attributes(logits, subject.labels, names)
+    plots.bars({str(row["attribute"]): float(row["f1"]) for row in worst}, subject.folder / "attributes.png", "F1", limit=1.0)
+    subject.picture("examples", collage.grid(subject.test_x[:100]))
+    return classification.attribute_measures(logits, subject.labels)
+
+
+def reconstructed(subject: Images) -> Measured:
+    """How well test images survive encoding and decoding, beside PCA with as many numbers an image."""
+    model, test = subject.model, subject.test_x
+    dim = model.config.latent_dim
+    got = subject.apply(model.reconstruct, test)
+    pca = reconstruction.PCA(subject.train_x, dim, subject.seed)
+    linear = pca.reconstruct(test)
+    few = 2 * SHOWN
+    rows = {"original": as_floats(test[:few]), "model": got[:few], f"PCA, {dim}": linear[:few]}
+    subject.picture("reconstructions", collage.rows(rows))
+    measures = reconstruction.reconstruction_measures(as_floats(test), got, limit=linear)
+    if getattr(model.config, "noise", 0):
+        clean = as_floats(test)
+        noisy = model.corrupt(clean, generator(subject.seed, "noise"))
+        denoised = subject.apply(model.reconstruct, noisy)
+        rows = {"clean": clean[:few], "noisy": noisy[:few].clamp(0, 1), "denoised": denoised[:few]}
+        subject.picture("denoising", collage.rows(rows))
+        measures |= reconstruction.denoising_measures(clean, noisy, denoised, limit=pca.reconstruct(noisy))
+    return measures
+
+
+def generated(subject: Images) -> Measured:
+    """What the model makes of latents: new images and their distances to real ones, paths between latents, nearest neighbours."""
+    model, seed = subject.model, subject.seed
+    n = min(SAMPLES, len(subject.test_x), len(subject.train_x))
+    test, dim = subject.test_x[:n], model.config.latent_dim
+    prior = latents.Gaussian.standard(dim)
+    measures: Measured = {}
+    encoded = subject.apply(model.encode, subject.train_x) if hasattr(model, "encode") else None
+    space = latents.Gaussian.fitted(encoded) if encoded is not None else prior
+    if hasattr(model, "sample"):
+        samples = model.sample(n, seed=seed).cpu()
+    else:  # an autoencoder has no distribution of its own: the Gaussian of its latents is the best that it can be given
+        samples = subject.decode(space.sample(n, seed))
+        subject.picture("samples_prior", collage.grid(subject.decode(prior.sample(100, seed))))
+    subject.picture("samples", collage.grid(samples[:100]))
+    draw_paths(subject, space if encoded is not None and not hasattr(model, "sample") else prior)
+
+    shown = samples[:SHOWN]
+    nearest = neighbours.nearest(shown, subject.train_x, 5)[1]
+    subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest))
+    compared, references, real = samples, subject.train_x, test
+    if grid := subject.statistics.get("grid"):  # pixel art: held against its own grid and palette
+        art = pixel_art.Grid(subject.train_x, grid)
+        measures |= pixel_art.pixel_measures(samples, test, art)
+        compared, references, real = art.snap(samples), art.shrink(subject.train_x), art.shrink(test)
+    measures |= neighbours.copying_measures(compared, real, references)
+    if subject.classifier is None:
+        return measures
+    of_samples, of_test, of_train = subject.features(samples), subject.features(test), subject.features(subject.train_x)
+    subject.picture("neighbours_features", beside(shown, subject.train_x, neighbours.nearest(of_samples[:SHOWN], of_train, 5)[1]))
+    measures |= distances.compare(of_samples, of_test, of_train, seed)
+    if encoded is not None:
+        measures |= latents.latent_measures(
+            model.decode, subject.classifier.features, encoded.to(model.device),
+            subject.apply(model.encode, test).to(model.device), of_test, of_train, seed,
+        )  # fmt: skip
+    return measures
+
+
+def draw_paths(subject: Images, space: latents.Gaussian) -> None:
+    """Draw interpolations, traversals and the plane of the first two dimensions."""
+    model, steps = subject.model, 10
+    if hasattr(model, "encode"):
+        ends = subject.apply(model.encode, subject.test_x[: 2 * SHOWN])
+    else:
+        ends = space.sample(2 * SHOWN, subject.seed)
+    for name, spherical in (("interpolation_linear", False), ("interpolation_spherical", True)):
+        paths = latents.interpolations(ends[:SHOWN], ends[SHOWN:], steps, spherical)
+        subject.picture(name, collage.grid(subject.decode(paths.flatten(0, 1)), steps))
+    dimensions = min(SHOWN, model.config.latent_dim)
+    z = latents.traversals(space, dimensions)
+    subject.picture("traversal", collage.grid(subject.decode(z.flatten(0, 1)), z.shape[1]))
+    if model.config.latent_dim > 1:
+        subject.picture("latent_grid", collage.grid(subject.decode(latents.latent_grid(space))))
+    if model.config.latent_dim == 2 and hasattr(model, "encode"):
+        subject.picture("manifold", planes.manifold(subject.decode))
+        if subject.labels is not None and subject.labels.ndim == 1:
+            plots.scatter(subject.apply(model.encode, subject.test_x), subject.folder / "latents.png", subject.labels.numpy(),
+                          model.data.labels, "z1", "z2")  # fmt: skip
+
+
+def beside(shown: Tensor, references: Tensor, index: Tensor) -> collage.Picture:
+    """Return one row a sample: the sample, then its nearest references."""
+    rows = [torch.cat([image[None], as_floats(references[near])]) for image, near in zip(shown, index, strict=True)]
+    headers = ["sample", *(f"{place}." for place in range(1, index.shape[1] + 1))]
+    return collage.rows({f"{number}": row for number, row in enumerate(rows, 1)}, headers)

@@ -1,0 +1,83 @@
+"""One trained model, evaluated by the room of its task: pictures in figures/<key>, figures in metrics/<key>.json."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from pathlib import Path
+
+from regen import families
+from regen.data import folders
+from regen.drawing import plots
+from regen.evaluation.subject import Subject
+from regen.metrics.values import Measured
+from regen.params import Params
+from regen.training.distributed import Devices
+
+
+def run(key: str, given: Params, data: Path, model: Path, classifier: Path | None, figures: Path, metrics: Path) -> None:
+    """Measure and draw the model `key`.
+
+    Args:
+        key: of `models` in params.yaml.
+        given: all of params.yaml.
+        data: the prepared data set.
+        model: folder of the trained model.
+        classifier: folder of the classifier whose features and readings measure its images; None where there is none.
+        figures: folder that is written: pictures (*.png) and plotted tables (*.csv).
+        metrics: JSON file that is written.
+
+    Raises:
+        UserError: a folder that is missing or damaged, or a model that has diverged.
+    """
+    device = Devices("fp32", given.threads).device  # figures are measured in full precision
+    trained = families.load(model).to(device)
+    judge = None if classifier is None else families.load(classifier).to(device)
+    with folders.replacing(figures) as part:
+        subject = Subject(trained, judge, given.seed, data=data, history=model, folder=part)
+        measured = evaluate(subject)
+    _write(measured, metrics)
+
+
+def task(family: str, loader: str) -> str:
+    """Return the name of the room in which a family's models are evaluated on data that is read by `loader`."""
+    return "tiles" if loader == "tiles" else str(getattr(families.family(family), "TASK", "images"))
+
+
+def evaluate(subject: Subject) -> Measured:
+    """Measure and draw all that the model's capabilities allow; returns the figures."""
+    subject.folder.mkdir(parents=True, exist_ok=True)
+    _draw_training(subject)
+    loader = subject.statistics.get("loader", "arrays")
+    room = importlib.import_module(f"regen.evaluation.{task(subject.model.config.family, loader)}")
+    measured: Measured = room.evaluate(subject)
+    return measured
+
+
+def code(family: str, loader: str, classifier: str | None) -> list[str]:
+    """Return the modules that an evaluation finds by name: the room, the model's family and the classifier's."""
+    found = [f"regen.evaluation.{task(family, loader)}", families.modules()[family]]
+    return found + ([families.modules()[classifier]] if classifier else [])
+
+
+def _draw_training(subject: Subject) -> None:
+    """Copy the training's own tables and pictures to those of the evaluation, and draw its curves."""
+    history, folder = subject.history, subject.folder
+    if not (history / "history.csv").exists():
+        return
+    shutil.copyfile(history / "history.csv", folder / "training.csv")
+    plots.training_curves(folder / "training.csv", folder / "training.png")
+    progress = sorted((history / "progress").glob("epoch_*.png"))
+    shown = progress if len(progress) == 3 else progress[:1] + progress[-1:]
+    for name, path in zip(("first", "middle", "last"), shown, strict=False):
+        shutil.copyfile(path, folder / f"progress_{name}.png")
+
+
+def _write(measured: Measured, path: Path) -> None:
+    """Write the figures: sorted, six significant digits, all or nothing."""
+    rounded = {name: {part: float(f"{value:.6g}") for part, value in entry.items()} for name, entry in measured.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(path)

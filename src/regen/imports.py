@@ -1,0 +1,108 @@
+"""The code that decides what a stage writes: its script, and every module of regen that these import.
+
+DVC cannot know which code a command runs. The stage `check` writes a file for each other stage that names these modules with the
+SHA-256 of what they say, and the stage depends on that file: touching one family reruns that family's models and nothing else,
+and no list of dependencies can be forgotten. Comments, docstrings and empty lines do not count: they decide nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import io
+import tokenize
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+SRC = Path(__file__).parents[1]
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+# Modules that a stage imports and that cannot change what it writes.
+NEUTRAL = {
+    "regen": "imports what it offers on demand",
+    "regen.blocks": "refuses; every value stands in params.yaml or beside the code that uses it",
+    "regen.data": "imports a kind by its name",
+    "regen.errors": "says how a stage fails, not what it writes",
+    "regen.imports": "this module",
+    "regen.params": "reads and refuses",
+    "regen.paths": "a moved path is a changed dvc.yaml",
+}
+NEUTRAL_PACKAGES = {
+    "regen.data.download": "what it brings is pinned by SHA-256",
+    "regen.tracking": "mirrors what a stage wrote and writes none of it",
+}
+
+
+def code(*start: Path | str) -> dict[str, str]:
+    """Return the SHA-256 of what each file says that `start` (files, or names of modules) imports, directly or not; sorted."""
+    files = closure(path if isinstance(path, Path) else file(path) for path in start)
+    return {name: _said(path) for name, path in sorted(files.items())}
+
+
+def digest(content: Mapping[str, str]) -> str:
+    """Return one SHA-256 of what `code` returned."""
+    return hashlib.sha256("".join(f"{name} {value}\n" for name, value in content.items()).encode()).hexdigest()
+
+
+def closure(start: Iterable[Path]) -> dict[str, Path]:
+    """Return the files that `start` imports, directly or not, and itself, by their place; without those that are neutral."""
+    found: dict[str, Path] = {}
+    waiting = [path.resolve() for path in start]
+    while waiting:
+        path = waiting.pop()
+        name = str(path.relative_to(SRC.parent)) if path.is_relative_to(SRC.parent) else path.name
+        if name in found:
+            continue
+        found[name] = path
+        waiting += [imported for imported in _imported(path) if not neutral(module(imported))]
+    return found
+
+
+def neutral(name: str) -> bool:
+    """Whether a module cannot change what a stage writes."""
+    return name in NEUTRAL or any(name == package or name.startswith(f"{package}.") for package in NEUTRAL_PACKAGES)
+
+
+def module(path: Path) -> str:
+    """Return the name of a module of regen by its file."""
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def file(name: str) -> Path:
+    """Return the file of a module of regen by its name."""
+    stem = SRC.joinpath(*name.split("."))
+    return stem.with_suffix(".py") if stem.with_suffix(".py").exists() else stem / "__init__.py"
+
+
+@functools.cache
+def _imported(path: Path) -> tuple[Path, ...]:
+    """Files of regen that one file imports, at its top or inside a function, with the packages that they lie in."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names if name.split(".")[0] == "regen"]
+    modules = {".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)}
+    return tuple(sorted(found for name in modules if (found := file(name)).exists()))
+
+
+@functools.cache
+def _said(path: Path) -> str:
+    """Return the SHA-256 of a file's text without comments, docstrings and empty lines."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
+            first = node.body[0]
+            for row in range(first.lineno, (first.end_lineno or first.lineno) + 1):
+                lines[row - 1] = ""
+    said = "\n".join(stripped for line in lines if (stripped := line.rstrip()))
+    return hashlib.sha256(said.encode()).hexdigest()

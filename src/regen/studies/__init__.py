@@ -1,0 +1,1 @@
+"""Studies: one model trained and evaluated for a list of values."""

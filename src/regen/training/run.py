@@ -1,0 +1,84 @@
+"""One model of params.yaml, from its block and its data to its folder: trained by gradient steps, or fitted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+from regen import families, imports
+from regen.data import arrays, folders, loaders
+from regen.data.loaders import Share
+from regen.models.base import DataSpec, TrainedModel
+from regen.params import Params
+from regen.training import checkpoint
+from regen.training.distributed import Devices
+from regen.training.loop import train
+from regen.training.records import write_history
+
+Watch = Callable[[str, Mapping[str, Any], str], AbstractContextManager[Any]]  # (signature, settings, device) -> while it trains
+
+
+def run(key: str, given: Params, data: Path, folder: Path, watch: Watch | None = None) -> None:
+    """Train or fit the model `key` on the prepared data set in `data`; write it to `folder`. Killed, it resumes when run again.
+
+    Args:
+        key: of `models` in params.yaml.
+        given: all of params.yaml.
+        data: the prepared data set.
+        folder: the model's: model.safetensors, model.json, history.csv, progress/*.png.
+        watch: entered while the model trains, in the process that writes files; `regen.tracking` mirrors a training so.
+
+    Raises:
+        UserError: a wrong block, data that the family cannot learn from, another training of this model at work, or a loss that
+            is not finite.
+    """
+    config = families.config(given.models[key], f"params.yaml: models.{key}")
+    statistics = arrays.statistics(data)
+    devices = Devices(given.precision, given.threads)
+    model = families.build(config, DataSpec.of(config.dataset, statistics), given.seed)
+    settings = {"seed": given.seed, "precision": given.precision, "threads": given.threads, **config.model_dump()}
+    signature = checkpoint.signature(
+        settings=settings, data=statistics["sha256"], device=devices.kind, processes=devices.world_size,
+        code=imports.code(Path(__file__), *code(config.family, statistics.get("loader", "arrays"))),
+    )  # fmt: skip
+    work = checkpoint.folder(key, signature)
+    with ExitStack() as stack:
+        if devices.main:
+            stack.enter_context(checkpoint.held(work, key))
+            if watch:
+                stack.enter_context(watch(signature, settings, devices.kind))
+        devices.barrier()  # the others read the checkpoint that the first one holds
+        if isinstance(model, TrainedModel):
+            share = Share(
+                model.config.batch_size, given.seed, model.config.steps_per_epoch, model.config.train_fraction,
+                devices.device, devices.rank, devices.world_size, key,
+            )  # fmt: skip
+            batches = loaders.read(data, share, model.reading())
+            model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
+                          checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
+        else:
+            estimator: Any = model
+            if (history := estimator.fit(arrays.load(data, "train"), given.seed)) and devices.main:
+                write_history(work, history)
+        if devices.main:
+            families.save(model, work, signature)
+            _publish(work, folder)
+    devices.close()
+
+
+def code(family: str, loader: str) -> list[str]:
+    """Return the modules that a training finds by name: what it imports besides them, their own imports tell."""
+    return [families.modules()[family], f"regen.data.loaders.{loader}"]
+
+
+def _publish(work: Path, folder: Path) -> None:
+    """Copy what is worth keeping from the work folder to the model's: all of it or nothing."""
+    with folders.replacing(folder) as partial:
+        for name in ("model.safetensors", "model.json", "history.csv"):
+            if (work / name).exists():
+                shutil.copyfile(work / name, partial / name)
+        if (work / "progress").is_dir():
+            shutil.copytree(work / "progress", partial / "progress")
