@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from pathlib import Path
 
 from regen import families
 from regen.data import folders
 from regen.drawing import plots
+from regen.evaluation.figures import write
 from regen.evaluation.subject import Subject
 from regen.metrics.values import Measured
 from regen.params import Params
@@ -26,7 +26,7 @@ def run(key: str, given: Params, data: Path, model: Path, classifier: Path | Non
         model: folder of the trained model.
         classifier: folder of the classifier whose features and readings measure its images; None where there is none.
         figures: folder that is written: pictures (*.png) and plotted tables (*.csv).
-        metrics: JSON file that is written.
+        metrics: JSON file that is written; its context goes to `context/` beside it.
 
     Raises:
         UserError: a folder that is missing or damaged, or a model that has diverged.
@@ -37,7 +37,7 @@ def run(key: str, given: Params, data: Path, model: Path, classifier: Path | Non
     with folders.replacing(figures) as part:
         subject = Subject(trained, judge, given.seed, data=data, history=model, folder=part)
         measured = evaluate(subject)
-    _write(measured, metrics)
+    write(measured, metrics)
 
 
 def task(family: str, loader: str) -> str:
@@ -72,12 +72,3 @@ def _draw_training(subject: Subject) -> None:
     shown = progress if len(progress) == 3 else progress[:1] + progress[-1:]
     for name, path in zip(("first", "middle", "last"), shown, strict=False):
         shutil.copyfile(path, folder / f"progress_{name}.png")
-
-
-def _write(measured: Measured, path: Path) -> None:
-    """Write the figures: sorted, six significant digits, all or nothing."""
-    rounded = {name: {part: float(f"{value:.6g}") for part, value in entry.items()} for name, entry in measured.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(rounded, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    partial.replace(path)
