@@ -66,7 +66,7 @@ mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
 	python -m regen.tracking sync
 
 docs: setup  ## the pages of docs/ as a site, in .work/site; with figures and pictures where they are
-	mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 	@echo "pages: $(CURDIR)/.work/site/index.html"
 
 bench: setup  ## speed, side by side with others' implementations
