@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 READY := $(VENV)/.ready
 overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
 
-.PHONY: help setup repro smoke full studies test lint ui report push pull mlflow-sync bench lock clean
+.PHONY: help setup repro smoke full studies test lint ui report push pull mlflow-sync docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -65,6 +65,10 @@ pull: setup  ## fetch what others have run; then `dvc repro` reruns only what is
 mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
 	python -m regen.tracking sync
 
+docs: setup  ## the pages of docs/ as a site, in .work/site; with figures and pictures where they are
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "pages: $(CURDIR)/.work/site/index.html"
+
 bench: setup  ## speed, side by side with others' implementations
 	python benchmarks/run.py
 
@@ -72,4 +76,4 @@ clean:  ## forget interrupted trainings and studies, and the smoke run
 	rm -rf .work/train .work/studies .work/smoke
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --no-header pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --no-header pyproject.toml -o requirements.lock

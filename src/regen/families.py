@@ -28,7 +28,7 @@ from regen.errors import UserError
 from regen.models.base import DataSpec, GenerativeModel
 from regen.seeding import derive_seed
 
-SHARED = ("base", "layers", "variational", "gaussian_sums", "missing", "spectrum")  # modules that are no family
+SHARED = ("base", "layers", "variational", "gaussian_sums", "missing", "naming", "spectrum")  # modules that are no family
 
 
 def modules() -> dict[str, str]:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import shlex
-import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -38,12 +34,9 @@ class Params(Block):
 
     @field_validator("launcher")
     @classmethod
-    def _is_there(cls, launcher: str) -> str:
-        command, *_ = shlex.split(launcher) or [""]
-        beside = Path(sys.executable).parent  # where a stage is started without `source .venv/bin/activate`
-        path = os.pathsep.join([str(beside), os.environ.get("PATH", os.defpath)])
-        if command != "python" and not shutil.which(command, path=path):
-            raise ValueError("a command that is here: python, or torchrun --nproc_per_node 4")
+    def _is_known(cls, launcher: str) -> str:
+        if launcher != "python" and not re.fullmatch(r"torchrun( --?[a-z][a-z_-]*([ =][\w.:/-]+)?)*", launcher):
+            raise ValueError("python, or torchrun with its options: torchrun --nproc_per_node 4")
         return launcher
 
     @property

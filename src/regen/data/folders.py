@@ -1,4 +1,4 @@
-"""A folder or a JSON file that appears whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def replacing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file beside its place and rename it into it: a reader never sees half of it."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)  # a full disk: give the space back
+        error.filename = error.filename or str(path)  # a write does not say where
+        raise
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON that is the same bytes for the same content: sorted keys, `\\n`, no NaN."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
+    write(path, json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n")

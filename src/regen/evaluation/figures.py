@@ -1,7 +1,7 @@
 """Figures of one model on disk: metrics/<key>.json holds the numbers alone, metrics/context/<key>.json what belongs to them.
 
-DVC reads the first as a table; the second holds each figure's `error` and the one of `bound`, `baseline` and `real` that it is held
-against.
+DVC reads the first as a table; the second holds each figure's `error` and the one of `bound`, `baseline` and `real` that it is
+held against.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from regen.data import folders
 from regen.metrics.values import Measured
 
 
@@ -20,11 +21,10 @@ def context(path: Path) -> Path:
 def write(measured: Measured, path: Path) -> None:
     """Write both files: sorted, six significant digits, each all or nothing."""
     rounded = {name: {part: float(f"{value:.6g}") for part, value in entry.items()} for name, entry in measured.items()}
-    _write(
-        context(path),
-        {name: {part: value for part, value in entry.items() if part != "value"} for name, entry in rounded.items()},
-    )
-    _write(path, {name: entry["value"] for name, entry in rounded.items()})
+    context(path).parent.mkdir(parents=True, exist_ok=True)
+    beside = {name: {part: value for part, value in entry.items() if part != "value"} for name, entry in rounded.items()}
+    folders.write_json(context(path), beside)
+    folders.write_json(path, {name: entry["value"] for name, entry in rounded.items()})
 
 
 def read(path: Path) -> Measured:
@@ -38,10 +38,3 @@ def read(path: Path) -> Measured:
     if not isinstance(values, dict) or values.keys() != beside.keys():
         raise ValueError(f"{path} and {context(path)} have other figures")
     return {name: {"value": value, **beside[name]} for name, value in values.items()}
-
-
-def _write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
-    partial.replace(path)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from regen.data import arrays
+from regen.data.arrays import statistics
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,6 @@ def read(folder: Path, share: Share, options: Mapping[str, Any] | None = None) -
     Raises:
         UserError: the data set is missing or damaged, or has too few examples.
     """
-    module = importlib.import_module(f"regen.data.loaders.{arrays.statistics(folder).get('loader', 'arrays')}")
+    module = importlib.import_module(f"regen.data.loaders.{statistics(folder).get('loader', 'arrays')}")
     batches: Batches = module.read(folder, share, **(options or {}))
     return batches

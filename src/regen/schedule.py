@@ -1,0 +1,149 @@
+"""`dvc repro` with stages side by side: each runs by a `dvc repro --single-item` of its own once those before it are done.
+
+DVC itself runs one stage after another. What this leaves in dvc.lock is what a plain `dvc repro` leaves: only the order in time
+differs, and a stage's result does not depend on it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import networkx as nx
+from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+
+from regen import paths
+from regen.data import folders
+from regen.errors import UserError
+
+LOGS, TIMES = paths.WORK / "logs", paths.WORK / "times.json"
+GUESSED = {"train": 120.0, "evaluate": 20.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
+BUSY = ("is busy", "acquire lock", "is locked")  # what DVC says while another stage holds a lock
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def repro(jobs: int) -> None:
+    """Bring the pipeline up to date, `jobs` stages at a time, those with the longest way to the end first.
+
+    A stage that fails is told once, with the end of what it said; what does not depend on it is finished.
+
+    Raises:
+        UserError: a stage failed, or params.yaml is wrong.
+    """
+    _checked()
+    graph, pending = _graph()
+    seconds = _times()
+    length = _longest_way(graph, seconds)
+    failed: dict[str, str] = {}
+    running: dict[Future[str], tuple[str, float]] = {}
+    started, total = time.monotonic(), len(pending)
+    with ThreadPoolExecutor(max(1, jobs)) as pool:
+        while pending or running:
+            ready = [
+                stage for stage in pending if not (set(graph.successors(stage)) & (pending | {s for s, _ in running.values()}))
+            ]
+            for stage in sorted(ready, key=lambda stage: (-length[stage], stage))[: max(0, jobs - len(running))]:
+                pending.remove(stage)
+                if broken := sorted(set(nx.descendants(graph, stage)) & failed.keys()):
+                    failed[stage] = f"not run, as {broken[0]} failed"
+                    continue
+                running[pool.submit(_run, stage)] = stage, time.monotonic()
+                print(f"{stage}: started", flush=True)
+            if not running:
+                continue
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage, since = running.pop(future)
+                took = time.monotonic() - since
+                if problem := future.result():
+                    failed[stage] = problem
+                    print(f"error: {stage}: {problem}", file=sys.stderr, flush=True)
+                else:
+                    seconds[stage] = round(took, 1)
+                    folders.write_json(TIMES, seconds)
+                    print(f"{stage}: done in {took:.0f} s ({total - len(pending) - len(running)} of {total})", flush=True)
+    if failed:
+        raise UserError(f"{len(failed)} of {total} stages did not end well: {', '.join(sorted(failed))}")
+    if total:
+        print(f"{total} stages in {time.monotonic() - started:.0f} s")
+
+
+def _checked() -> None:
+    """Check params.yaml and write down the code of each stage: what the others depend on."""
+    if problem := _run("check"):
+        raise UserError(problem)
+
+
+def _graph() -> tuple[nx.DiGraph, set[str]]:
+    """Return DVC's graph, an edge from each stage to those it depends on, and the stages that are not current."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        graph = nx.DiGraph()
+        graph.add_nodes_from(stage.addressing for stage in repo.index.stages)
+        graph.add_edges_from((one.addressing, other.addressing) for one, other in repo.index.graph.edges)
+        changed = set(repo.status()) & set(graph)
+    return graph, changed | {later for stage in changed for later in nx.ancestors(graph, stage)}
+
+
+def _longest_way(graph: nx.DiGraph, seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return for each stage the seconds from its start to the end of all that follows it one after another."""
+    length: dict[str, float] = {}
+    for stage in nx.topological_sort(graph):  # from the last stage to the first
+        own = seconds.get(stage, GUESSED.get(stage.partition("@")[0], 5.0))
+        length[stage] = own + max((length[later] for later in graph.predecessors(stage)), default=0.0)
+    return length
+
+
+def _run(stage: str) -> str:
+    """Run one stage; returns what went wrong, or an empty text. DVC's locks are waited for."""
+    log = LOGS / f"{stage.replace('/', '_')}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+
+    def attempt() -> tuple[int, str]:
+        with log.open("w", encoding="utf-8") as file:
+            command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
+            code = subprocess.run(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, check=False).returncode
+        return code, log.read_text(encoding="utf-8", errors="replace")
+
+    def busy(result: tuple[int, str]) -> bool:
+        return result[0] != 0 and any(word in result[1] for word in BUSY)
+
+    def last(state: RetryCallState) -> tuple[int, str]:
+        assert state.outcome is not None
+        outcome: tuple[int, str] = state.outcome.result()
+        return outcome
+
+    retrying = Retrying(
+        retry=retry_if_result(busy),
+        wait=wait_random_exponential(0.2, max=5),
+        stop=stop_after_attempt(60),
+        retry_error_callback=last,
+    )
+    code, said = retrying(attempt)
+    return "" if code == 0 else _reason(said, log)
+
+
+def _reason(said: str, log: Path) -> str:
+    """Return the lines in which a stage or DVC says what went wrong."""
+    errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+    lines = errors or [line for line in said.splitlines() if line.strip()][-1:] or ["nothing was said"]
+    return "; ".join(lines) + f" (see {log})"
+
+
+def _times() -> dict[str, float]:
+    """Return the seconds that stages took here before."""
+    try:
+        found = json.loads(TIMES.read_text(encoding="utf-8"))
+        return {str(stage): float(value) for stage, value in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
