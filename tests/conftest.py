@@ -22,16 +22,15 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "autoencoder": {"latent_dim": 4, "channels": [4, 8]},
     "vae": {"latent_dim": 4, "channels": [4, 8]},
     "gan": {"latent_dim": 4, "channels": [4, 8]},
-    "tile_vae": {"latent_dim": 4, "channels": [4, 8], "beta": 1.0},
+    "vade": {"latent_dim": 4, "channels": [4, 8], "components": 3},
 }
-
 
 # Families of other data: their smallest blocks and what they are told of the data.
 LETTERS = DataSpec(dataset="toy", kind="letters", shape=(1, 5, 5))
 QUERIES = DataSpec(dataset="toy", kind="queries", shape=(5, 3, 28, 28), labels=tuple("0123456789+- "))
 OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
-    "linear_gaussian": ({}, DataSpec(dataset="toy", kind="diabetes", shape=(4,))),
-    "mixture": ({"components": 2}, DataSpec(dataset="toy", kind="toy", shape=(2,), labels=("a", "b"))),
+    "linear_regression": ({}, DataSpec(dataset="toy", kind="diabetes", shape=(4,))),
+    "gaussian_mixture": ({"components": 2}, DataSpec(dataset="toy", kind="toy", shape=(2,), labels=("a", "b"))),
     "pixel_lstm": ({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "hidden": 4}, LETTERS),
     "ppca": ({"latent_dim": 2}, DataSpec(dataset="toy", kind="toy", shape=(1, 6, 6))),
     "random_graph": ({}, DataSpec(dataset="toy", kind="classrooms", shape=(15, 3))),
@@ -39,7 +38,7 @@ OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
         {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "source": "text", "target": "text", "hidden": 8, "embedding": 4},
         QUERIES,
     ),
-    "tables": ({}, LETTERS),
+    "prefix_tables": ({}, LETTERS),
 }
 
 
