@@ -18,9 +18,10 @@ from regen.catalogue.registry import MEASURES
 from regen.data import arrays, folders
 from regen.data.sets import brains
 from regen.evaluation import tiles
+from regen.evaluation.run import evaluate
 from regen.evaluation.subject import Subject
-from regen.evaluation.suite import evaluate
 from regen.metrics import aggregate_posterior, coverage
+from regen.metrics.bootstrap import ratio
 from regen.models.base import DataSpec
 
 
@@ -29,7 +30,7 @@ def test_variance_explained_is_r_squared_weighted_by_variance() -> None:
     x = torch.randint(0, 256, (50, 1, 4, 4), generator=rng).to(torch.uint8)
     y = (x.float() / 255 + 0.1 * torch.randn(x.shape, generator=rng)).clamp(0, 1)
     expected = r2_score(x.flatten(1).numpy() / 255, y.flatten(1).numpy(), multioutput="variance_weighted")
-    assert tiles.explained(x, y) == pytest.approx(expected, rel=1e-6)
+    assert 1 - float(ratio(tiles.squared_deviations(x, y))) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_aggregate_s_divergence_is_torch_s_between_gaussians() -> None:
@@ -41,7 +42,7 @@ def test_the_aggregate_s_divergence_is_torch_s_between_gaussians() -> None:
     expected = kl_divergence(fitted, MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double()))
     found = aggregate_posterior.aggregate_measures(mu, sigma)
     assert found["aggregate_divergence"]["value"] == pytest.approx(float(expected), rel=0.02)
-    assert found["active_latents"] == {"value": 4, "limit": 4}
+    assert found["active_latents"] == {"value": 4, "error": 0, "bound": 4}
 
 
 def test_an_aggregate_that_is_the_prior_diverges_by_nothing() -> None:

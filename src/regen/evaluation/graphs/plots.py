@@ -60,7 +60,7 @@ def calibration(table: list[dict[str, float]], fitted: list[float], truth: dict[
     with plots.figure(out, (6.2, 3.8)) as (axis,):
         axis.plot(grid, sigmoid(fitted[0] * grid + fitted[1]), color=plots.COLOURS[0], label="fitted")
         if truth:
-            axis.plot(grid, sigmoid(truth["a"] * grid + truth["b"]), color=plots.LIMIT, linestyle=(0, (4, 3)), label="true")
+            axis.plot(grid, sigmoid(truth["a"] * grid + truth["b"]), color=plots.MUTED, linestyle=(0, (4, 3)), label="true")
         axis.errorbar(
             s, [row["observed"] for row in table], yerr=[2 * row["error"] for row in table], fmt="o", color=plots.COLOURS[1],
             markersize=5, elinewidth=1.3, capsize=2.5, label="observed, ± 2 standard errors",
