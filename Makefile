@@ -47,7 +47,8 @@ verify: setup  ## hold the figures of this run against those that are committed
 	regen verify
 
 figures: setup  ## the figures of one model in all experiments: make figures MODEL=punks_vae
-	@regen figures $(or $(MODEL),$(error which? as in: make figures MODEL=punks_vae))
+	@test -n "$(MODEL)" || { echo "error: of which model? make figures MODEL=punks_vae" >&2; exit 1; }
+	@regen figures "$(MODEL)"
 
 changes: setup  ## what changed in params and figures since HEAD
 	@regen changes

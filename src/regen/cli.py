@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import sys
 from pathlib import Path
 
@@ -135,10 +137,19 @@ def main() -> None:
         except click.Abort:
             raise KeyboardInterrupt from None
         except click.ClickException as error:
-            message = " ".join(error.format_message().split())
-            raise UserError(f"{message.rstrip('.')} (see: regen {' '.join(sys.argv[1:2])} --help)") from None
+            raise UserError(_line(error)) from None
         except BrokenPipeError:  # `regen figures MODEL | head`
-            sys.stderr.close()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(error: click.ClickException) -> str:
+    """Return a mistake on the command line in one line, with where to read on."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    if message.startswith("No such command"):
+        near = difflib.get_close_matches(message.split("'")[1], list(commands.commands), n=1)
+        message = message.split(". ")[0] + (f" (did you mean {near[0]}?)" if near else "")
+    return f"{message}; see `{context.command_path if context else 'regen'} --help`"
 
 
 def _here() -> None:

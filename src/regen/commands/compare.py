@@ -1,4 +1,4 @@
-"""Figures beside each other: of one model in all experiments, of two revisions, the best of a sweep, mine and the committed ones."""
+"""Figures beside each other: of one model in all experiments, of two revisions, of a sweep, mine and the committed ones."""
 
 from __future__ import annotations
 
@@ -74,10 +74,14 @@ def best(figure: str, key: str | None) -> str:
     params = {found: found.params() for found in revisions}
     parts = []
     for name in [key] if key is not None else sorted({name for found in revisions for name in found.models()}):
-        found = [(measured[figure], at) for at in revisions if figure in (measured := at.measured(name) or {})]
-        found.sort(key=lambda item: item[0]["value"], reverse=better == "higher")
+        entries = {at: measured[figure] for at in revisions if figure in (measured := at.measured(name) or {})}
+        base = next((entry for at, entry in entries.items() if at.name == "HEAD"), None)
+        found = [
+            (at, entry) for at, entry in entries.items() if at.name == "HEAD" or entry != base
+        ]  # what is as HEAD says no more
+        found.sort(key=lambda item: item[1]["value"], reverse=better == "higher")
         if found:
-            rows = [[at.name, text.figure(entry), _own(params, at, name)] for entry, at in found]
+            rows = [[at.name, text.figure(entry), _own(params, at, name)] for at, entry in found]
             parts.append(text.table([[f"{name}: {figure}", f"{better} is better", ""], *rows]))
     if not parts:
         raise UserError(f"{figure}: no figure of that name in {'metrics/' if key is None else f'metrics/{key}.json'}")

@@ -97,7 +97,8 @@ def revision(name: str) -> Revision:
     found = experiments()
     by_name = {experiment.name: experiment for experiment in found}
     if name not in by_name:
-        blocks.known(name, [WORKSPACE, "HEAD", *by_name], "revision", "revision")
+        near = blocks.suggestion(name, [WORKSPACE, *(["HEAD"] if git("rev-parse", "--verify", "HEAD") else []), *by_name])
+        raise UserError(f"revision: unknown revision {name!r}{near}")
     return by_name[name]
 
 
@@ -152,5 +153,7 @@ def _flat(content: Any, where: str = "") -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         return {where: content}
     return {
-        path: leaf for name, value in content.items() for path, leaf in _flat(value, f"{where}.{name}" if where else str(name)).items()
+        path: leaf
+        for name, value in content.items()
+        for path, leaf in _flat(value, f"{where}.{name}" if where else str(name)).items()
     }

@@ -24,5 +24,5 @@ def picture(model: str | Path, n: int, seed: int) -> collage.Picture:
     found: Any = loaded
     images = found.sample(n, seed=seed) if hasattr(found, "sample") else None
     if images is None or getattr(images, "ndim", 0) != 4 or images.shape[1] not in (1, 3):
-        raise UserError(f"{folder}: a {found.config.family} draws no images; name a model that can sample, as a vae or a gan")
+        raise UserError(f"{folder}: the family {found.config.family} draws no images; name a model that can sample, as a vae or a gan")
     return collage.grid(images, columns=min(10, math.ceil(math.sqrt(n))))

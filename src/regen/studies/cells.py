@@ -85,7 +85,8 @@ def cells(key: str, config: StudyConfig, given: Params) -> list[Cell]:
     """
     where = f"params.yaml: studies.{key}"
     if named := [name for name in (*config.vary, *config.fixed) if name in NAMES]:
-        raise UserError(f"{where}: {named[0]}: a study keeps its model's {', '.join(NAMES)}; add a block under models: and name it")
+        kept = f"a study keeps its model's {', '.join(NAMES)}"
+        raise UserError(f"{where}: {named[0]}: {kept}; add a block under models: and name it")
     lengths = {name: len(values) for name, values in config.vary.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
