@@ -16,12 +16,14 @@ README = {
 
 def main() -> None:
     """Build the page whole, then put it in place."""
-    html = page.build(params.read())
+    given = params.read()
+    html = page.build(given)
     paths.REPORTS.mkdir(exist_ok=True)
     partial = paths.REPORTS / "index.html.partial"
     partial.write_text(html, encoding="utf-8", newline="\n")
     partial.replace(paths.REPORTS / "index.html")
-    showcase.write(README, paths.README_PICTURE)
+    panels = {title: panel for title, panel in README.items() if panel[0] in given.models}  # a blank picture where none is left
+    showcase.write(panels, paths.README_PICTURE)
 
 
 if __name__ == "__main__":
