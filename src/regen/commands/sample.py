@@ -25,6 +25,6 @@ def picture(model: str | Path, n: int, seed: int) -> collage.Picture:
     images = found.sample(n, seed=seed) if hasattr(found, "sample") else None
     if images is None or getattr(images, "ndim", 0) != 4 or images.shape[1] not in (1, 3):
         raise UserError(
-            f"{folder}: the family {found.config.family} draws no images; name a model that can sample, as a vae or a gan"
+            f"{folder}: the family {found.config.family} draws no images; name a vae, a gan or the like"
         )
     return collage.grid(images, columns=min(10, math.ceil(math.sqrt(n))))
