@@ -40,7 +40,7 @@ def check(path: Path = paths.PARAMS) -> Params:
 def code(given: Params) -> Iterator[tuple[Path, str]]:
     """Yield for each stage and key the file that it depends on, `data/code/<stage>/<key>`, and what stands in it."""
     for stage, key, modules in _stages(given):
-        found = imports.code(Path("stages", f"{stage}.py"), *modules)
+        found = imports.code(imports.SRC.parent / "stages" / f"{stage}.py", *modules)
         yield paths.code(stage, key), "".join(f"{value}  {name}\n" for name, value in found.items())
 
 

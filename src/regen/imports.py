@@ -15,7 +15,7 @@ import tokenize
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-SRC = Path(__file__).parents[1]
+SRC = Path(__file__).resolve().parents[1]
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Modules that a stage imports and that cannot change what it writes.

@@ -12,7 +12,7 @@ from regen.data import arrays
 from regen.data.sets import arithmetic
 from regen.errors import UserError
 
-WHERE = "params.yaml: arithmetic.arithmetic"
+WHERE = "params.yaml: queries.arithmetic"
 
 
 def config(**block: object) -> arithmetic.Config:
@@ -31,8 +31,8 @@ def mnist(folder: Path, train: str = "0123456789" * 3, test: str = "0123456789" 
     return folder / "mnist"
 
 
-def texts(codes: np.ndarray, symbols: str) -> list[str]:
-    return ["".join(symbols[code] for code in row) for row in codes]
+def texts(tokens: np.ndarray, symbols: str) -> list[str]:
+    return ["".join(symbols[token] for token in row) for row in tokens]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def decimal(query: str) -> str:
     return query
 
 
-def test_codes_are_places_in_the_vocabulary_padded_on_the_right():
+def test_tokens_are_places_in_the_vocabulary_padded_on_the_right():
     assert arithmetic.encode(["10-4", "6"], "0123456789+- ", 5).tolist() == [[1, 0, 11, 4, 12], [6, 12, 12, 12, 12]]
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_written_is_refused(text, message):
     ],
 )
 def test_a_wrong_block_is_refused_by_name(block, message):
-    with pytest.raises(UserError, match=r"params.yaml: arithmetic.arithmetic\." + message):
+    with pytest.raises(UserError, match=r"params.yaml: queries.arithmetic\." + message):
         config(**block)
 
 

@@ -329,7 +329,7 @@ def test_a_file_that_changes_after_it_was_prepared_is_refused(change: str) -> No
 
     write(images())
     folder = prepared()
-    Tiles(folder, "train", "equal", 4, 0)
+    Tiles(folder, "train", 4, 0)
     before = Path("sections.h5").read_bytes()
     state = Path("sections.h5").stat()
     if change == "gone":
@@ -342,13 +342,13 @@ def test_a_file_that_changes_after_it_was_prepared_is_refused(change: str) -> No
         if change == "put back":
             Path("sections.h5").write_bytes(before)
     if change == "put back":
-        Tiles(folder, "train", "equal", 4, 0)
+        Tiles(folder, "train", 4, 0)
         return
     if change == "other pixels":
         assert Path("sections.h5").stat().st_size == state.st_size
     told = "no such file: data set toy was prepared from it" if change == "gone" else "has changed since it was prepared"
     with pytest.raises(UserError, match=rf"sections\.h5: {told}.*dvc repro --force download@toy"):
-        Tiles(folder, "train", "equal", 4, 0)
+        Tiles(folder, "train", 4, 0)
 
 
 def test_a_file_is_hashed_again_only_when_it_was_touched(monkeypatch: pytest.MonkeyPatch) -> None:

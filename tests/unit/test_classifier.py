@@ -1,4 +1,4 @@
-"""The classifier's own augmentation: mixtures of images with the mean of their class."""
+"""The classifier: its augmentation moves images and no labels, and labels of another kind are refused."""
 
 from __future__ import annotations
 
@@ -7,29 +7,36 @@ import pytest
 import torch
 
 from regen.errors import UserError
-from regen.models.classifier import _blended
+from regen.models.classifier import _moved
 from tests.conftest import build
 
 
-def test_a_blend_lies_between_an_image_and_the_mean_of_its_class():
+def test_an_augmented_image_is_rotated_by_15_degrees_and_shifted_by_15_percent_at_most():
     torch.manual_seed(0)
-    labels = torch.arange(3).repeat(20)
-    x = torch.rand(60, 1, 4, 4)
-    mixed = _blended(x, labels, 4, share=1.0)  # the fourth class is in no image
-    for image, label, got in zip(x, labels, mixed, strict=True):
-        towards = x[labels == label].mean(0) - image
-        proportion = (got - image).flatten() @ towards.flatten() / towards.square().sum()
-        assert 0 <= proportion <= 1
-        torch.testing.assert_close(got, image + proportion * towards)
+    x = torch.zeros(500, 1, 41, 41)
+    x[:, :, 20, 20] = 1  # the middle
+    x[:, :, 20, 32] = 2  # 12 pixels to its right
+    moved = _moved(x, 1.0)
+    assert moved.shape == x.shape
+    grid = torch.stack(torch.meshgrid(torch.arange(41.0), torch.arange(41.0), indexing="ij"))
+    centre = (moved * grid).sum((2, 3)) / moved.sum((2, 3))  # (N, 2): of the three units of ink, at (20, 28) before
+    assert float((centre - torch.tensor([20.0, 28.0])).abs().max()) < 0.15 * 20.5 + 8 * (0.15 + 0.27)
+    assert float(centre.std(0).min()) > 0.5
 
 
-def test_the_share_of_images_that_are_mixed():
-    torch.manual_seed(0)
-    x = torch.rand(2000, 1, 2, 2)
-    labels = torch.arange(2000) % 10
-    assert torch.equal(_blended(x, labels, 10, share=0.0), x)
-    changed = (_blended(x, labels, 10, share=0.2) != x).flatten(1).any(1).float().mean()
-    assert 0.16 < changed < 0.24
+def test_without_strength_nothing_is_moved():
+    x = torch.rand(5, 3, 8, 8)
+    torch.testing.assert_close(_moved(x, 0.0), x)
+
+
+def test_labels_of_classes_are_smoothed_towards_all_classes():
+    model = build("classifier", target="class", label_smoothing=0.3).eval()
+    x, labels = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 1])
+    log_p = model.logits(x).log_softmax(1)
+    expected = -(0.7 * log_p[torch.arange(4), labels] + 0.3 * log_p.mean(1)).mean()
+    loss, figures = model.loss({"x": x, "labels": labels}, "network")
+    torch.testing.assert_close(loss.detach(), expected)
+    assert float(figures["accuracy"]) == float((log_p.argmax(1) == labels).float().mean())
 
 
 @pytest.mark.parametrize(
@@ -38,5 +45,6 @@ def test_the_share_of_images_that_are_mixed():
 )
 def test_labels_of_another_kind_are_refused(target, labels, found):
     classifier = build("classifier", target=target)
+    batch = {"x": torch.rand(4, 3, 16, 16)} | ({} if labels is None else {"labels": torch.from_numpy(labels)})
     with pytest.raises(UserError, match=f"target: {target}, but the labels of .* are: {found}"):
-        classifier.columns({} if labels is None else {"labels": labels}, 0)
+        classifier.loss(batch, "network")

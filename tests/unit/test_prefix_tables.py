@@ -19,7 +19,7 @@ TOY = ["0110", "0111", "0110", "1000"]  # 2x2 images, one of them twice
 
 
 def build(images: np.ndarray) -> prefix_tables.Model:
-    config = prefix_tables.Config(dataset="toy", family="tables")
+    config = prefix_tables.Config(dataset="toy", family="prefix_tables")
     model = prefix_tables.Model(config, DataSpec(dataset="toy", kind="toy", shape=(1, *images.shape[1:3])))
     model.fit({"x": images})
     return model

@@ -168,7 +168,8 @@ def index(folder: Path, **options: Any) -> Path:
         "cells_train": np.ones(7, np.uint8),
     }
     source = {"path": str(folder / "sections.h5"), **sections.digest(folder / "sections.h5")}
-    arrays.write(folder / "prepared", made, {"shape": [1, TILE, TILE], "labels": ["a", "b"], "kind": "brains", "file": source})
+    arrays.write(folder / "prepared", made, {"shape": [1, TILE, TILE], "labels": ["a", "b"], "kind": "brains", "file": source,
+                                             "sampler": "by_pixel", "loader": "tiles"})
     return folder / "prepared"
 
 
@@ -181,7 +182,7 @@ def whole() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_tiles_are_windows_of_the_mirrored_sections(name: str, options: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    tiles = Tiles(index(tmp_path, **options), "train", name, 400, 0)
+    tiles = Tiles(index(tmp_path, **options), "train", 400, 0, sampler=name)
     content = whole()
     for tile, section, top, left in zip(tiles.batch(0), *tiles.positions(0), strict=True):
         unfolded = np.pad(content[str(tiles.names[section])], TILE, mode="symmetric")
@@ -189,24 +190,29 @@ def test_tiles_are_windows_of_the_mirrored_sections(name: str, options: dict[str
 
 
 def test_a_batch_is_a_function_of_its_number_alone(prepared: Path) -> None:
-    tiles = Tiles(prepared, "train", "by_pixel", 8, seed=5)
+    tiles = Tiles(prepared, "train", 8, seed=5)
     stream = list(itertools.islice(tiles, 4))
-    again = Tiles(prepared, "train", "by_pixel", 8, seed=5)
+    again = Tiles(prepared, "train", 8, seed=5)
     np.testing.assert_array_equal(again.batch(3), stream[3])  # without the ones before
     np.testing.assert_array_equal(again.batch(1), stream[1])
-    assert not np.array_equal(Tiles(prepared, "train", "by_pixel", 8, seed=6).batch(0), stream[0])
-    assert not np.array_equal(Tiles(prepared, "train", "by_pixel", 8, 5, "validation").batch(0), stream[0])
+    assert not np.array_equal(Tiles(prepared, "train", 8, seed=6).batch(0), stream[0])
+    assert not np.array_equal(Tiles(prepared, "train", 8, 5, purpose="validation").batch(0), stream[0])
+
+
+def test_tiles_are_taken_where_the_data_set_s_own_sampler_takes_them(prepared: Path) -> None:
+    assert isinstance(Tiles(prepared, "train", 8, 0).sampler, ByPixel)
+    assert isinstance(Tiles(prepared, "train", 8, 0, sampler="equal").sampler, SAMPLERS["equal"])
 
 
 def test_as_a_map_the_stream_is_the_same(prepared: Path) -> None:
-    tiles = Tiles(prepared, "train", "equal", 8, 0)
+    tiles = Tiles(prepared, "train", 8, 0, sampler="equal")
     stream = np.concatenate(list(itertools.islice(tiles, 3)))
     for i in (17, 0, 23, 8):
         np.testing.assert_array_equal(tiles[i], stream[i])
 
 
 def test_processes_share_a_batch_without_overlap(prepared: Path) -> None:
-    tiles = Tiles(prepared, "train", "by_pixel", 9, 0)
+    tiles = Tiles(prepared, "train", 9, 0)
     shares = [tiles.batch(2, slice(rank, None, 2)) for rank in (0, 1)]
     merged = np.empty((9, TILE, TILE), np.uint8)
     merged[0::2], merged[1::2] = shares
@@ -215,14 +221,14 @@ def test_processes_share_a_batch_without_overlap(prepared: Path) -> None:
 
 def test_few_sections_are_open_at_a_time(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("regen.data.tiles.samplers.OPEN", 2)
-    tiles = Tiles(prepared, "train", "equal", 100, 0)
+    tiles = Tiles(prepared, "train", 100, 0, sampler="equal")
     expected = tiles.batch(0)
     assert len(tiles.read._open) == 2
     np.testing.assert_array_equal(tiles.batch(0), expected)
 
 
 def test_a_file_that_changes_while_it_is_read_is_one_clear_line(prepared: Path) -> None:
-    tiles = Tiles(prepared, "train", "equal", 64, 0)
+    tiles = Tiles(prepared, "train", 64, 0, sampler="equal")
     tiles.batch(0)
     with Path("sections.h5").open("rb+") as file:
         file.truncate(6000)
@@ -243,4 +249,4 @@ def test_a_chunk_that_cannot_be_decoded_is_one_clear_line(tmp_path: Path, monkey
     statistics["file"] |= sections.digest(Path("sections.h5"))
     folders.write_json(folder / "statistics.json", statistics)
     with pytest.raises(UserError, match=r"sections\.h5: [ab]/\d: damaged "):
-        Tiles(folder, "train", "equal", 400, 0).batch(0)
+        Tiles(folder, "train", 400, 0, sampler="equal").batch(0)

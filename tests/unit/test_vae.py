@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
-import scipy.stats
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from regen import families
 from regen.errors import UserError
-from tests.conftest import build
+from regen.models.base import DataSpec
+from regen.seeding import generator
+from tests.conftest import block, build
 
 x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
@@ -86,59 +87,73 @@ def test_a_learned_output_deviation_never_falls_below_one_grey_level():
     assert float(density.detach().max()) <= 768 * (math.log(255) - 0.5 * math.log(2 * math.pi)) + 1e-2
 
 
-def of_kinds(**changes):
-    return build("vae", latent_dim=3, kinds=3, **changes).eval()
+# -- standardised pixels, as of tiles
+
+TILE = DataSpec(dataset="toy", kind="brains", shape=(1, 64, 64), mean=0.6, std=0.2)
+SCALED = {"batch_norm": False, "standardise": True}
+tiles = torch.rand(7, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_prior_of_three_kinds_has_mean_0_and_covariance_i():
-    means, stds = of_kinds()._prior()
-    assert means.mean(0).numpy() == pytest.approx(np.zeros(3), abs=1e-6)
-    covariance = means.T @ means / 3 + torch.diag(stds.square())
-    assert covariance.numpy() == pytest.approx(np.eye(3), abs=1e-6)
-    apart = (means[0] - means[1]).norm() / stds[0]
-    assert float(apart) == pytest.approx(5 * math.sqrt(3), rel=1e-5)  # of a triangle in a circle of radius 5
+def of_tiles(**changes):
+    spec = DataSpec(dataset="toy", kind="brains", shape=(1, 16, 16), mean=0.6, std=0.2)
+    return families.build(families.config(block("vae", **SCALED, **changes), "vae"), spec).eval()
 
 
-def test_a_prior_of_three_kinds_is_the_mixture_s_density():
-    model = of_kinds()
-    means, stds = (part.double().numpy() for part in model._prior())
-    z = np.random.default_rng(0).normal(size=(20, 3))
-    density = np.mean([scipy.stats.multivariate_normal(mean, np.diag(stds**2)).pdf(z) for mean in means], 0)
-    got = model._log_prior(torch.from_numpy(z).float()).numpy() - 1.5 * math.log(2 * math.pi)
-    assert got == pytest.approx(np.log(density), abs=1e-4)
+def test_the_reference_s_network_of_tiles_has_its_255_393_parameters():
+    config = block("vae", latent_dim=128, channels=[16, 16, 32, 32], output_std=math.sqrt(0.5), **SCALED)
+    model = families.build(families.config(config, "vae"), TILE)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 255_393
 
 
-def test_the_rate_of_three_kinds_is_an_unbiased_estimate_of_the_divergence():
-    model = of_kinds()
-    mu, log_variance = torch.tensor([[0.3, 0.9, -0.4]]), torch.tensor([[-2.0, -3.0, -1.0]])
-    estimates = model._rate(mu.expand(20000, 3), log_variance.expand(20000, 3), torch.randn(20000, 3, generator=draws(0)))
-    axes = [
-        np.linspace(float(m) - 6 * s, float(m) + 6 * s, 81) for m, s in zip(mu[0], (0.5 * log_variance[0]).exp(), strict=True)
-    ]
-    z = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], 1)
-    cell = math.prod(axis[1] - axis[0] for axis in axes)
-    q = scipy.stats.multivariate_normal(mu[0].numpy(), np.diag(log_variance[0].exp().numpy())).pdf(z)
-    log_p = model._log_prior(torch.from_numpy(z).float()).double().numpy() - 1.5 * math.log(2 * math.pi)
-    divergence = float((q * (np.log(q + 1e-300) - log_p)).sum() * cell)
-    assert float(estimates.mean()) == pytest.approx(divergence, abs=4 * float(estimates.std()) / math.sqrt(20000))
+def test_with_an_output_deviation_of_root_half_the_loss_is_the_squared_error_of_a_deviation_plus_beta_times_the_divergence():
+    model = of_tiles(beta=2.5, output_std=math.sqrt(0.5))
+    mu, sigma = model.posterior(tiles)
+    rate = kl_divergence(Normal(mu, sigma), Normal(0.0, 1.0)).sum(1).mean()
+    torch.manual_seed(3)
+    loss, figures = model.loss({"x": tiles}, "network")
+    torch.manual_seed(3)
+    z = mu + sigma * torch.randn_like(mu)
+    error = ((model.decoder(z) - (tiles - 0.6) / 0.2) ** 2).flatten(1).sum(1).mean()
+    constant = 256 * 0.5 * math.log(math.pi * 0.2**2)  # of the density N(x; x^, 0.2^2 / 2), whatever x^ is
+    torch.testing.assert_close(figures["rate"], rate)
+    torch.testing.assert_close(figures["distortion"], (error + constant).detach())
+    torch.testing.assert_close(loss, error + constant + 2.5 * rate)
 
 
-def test_samples_of_three_kinds_come_from_all_of_them():
-    model = of_kinds()
-    seen = {}
-    model.decode = lambda z: seen.setdefault("z", z)
-    model.sample(3000, seed=1)
-    means, stds = model._prior()
-    nearest = torch.cdist(seen["z"], means).argmin(1)
-    assert torch.bincount(nearest).tolist() == pytest.approx([1000] * 3, abs=120)
-    assert float((seen["z"] - means[nearest])[:, 0].std()) == pytest.approx(float(stds[0]), rel=0.1)
+@pytest.mark.parametrize("sigma", [0.3, math.sqrt(0.5)])
+def test_the_elbo_of_standardised_pixels_is_a_density_of_pixels_in_the_unit_range(sigma):
+    model = of_tiles(output_std=sigma)
+    mu, deviation = model.posterior(tiles)
+    z = mu + deviation * torch.randn(mu.shape, generator=generator(5, "elbo"))
+    with torch.no_grad():
+        expected = Normal(0.6 + 0.2 * model.decoder(z), 0.2 * sigma).log_prob(tiles).sum((1, 2, 3))
+    torch.testing.assert_close(model.elbo(tiles, seed=5)[0], expected, rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.parametrize("changes", [{"kinds": 2}, {"kinds": 3, "latent_dim": 1}])
-def test_a_prior_without_room_is_refused(changes):
-    with pytest.raises(UserError, match="kinds of 1, or of 3 or more"):
-        build("vae", **changes)
+def test_images_of_standardised_pixels_are_the_decoder_s_output_on_the_scale_of_pixels():
+    model = of_tiles()
+    z = torch.randn(3, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(model.decode(z), (0.6 + 0.2 * model.decoder(z)).clamp(0, 1))
 
 
-def draws(seed):
-    return torch.Generator().manual_seed(seed)
+def test_a_learned_deviation_of_standardised_pixels_never_falls_below_one_grey_level():
+    model = of_tiles()
+    with torch.no_grad():
+        model.log_std.fill_(-100.0)
+        density = model._log_likelihood(tiles, (tiles - 0.6) / 0.2)
+    assert float(density.max()) == pytest.approx(256 * (math.log(255) - 0.5 * math.log(2 * math.pi)), rel=1e-4)
+
+
+def test_probabilities_of_standardised_pixels_are_refused():
+    with pytest.raises(UserError, match="vae: likelihood: expected gaussian where pixels are standardised, .* got 'bernoulli'"):
+        of_tiles(likelihood="bernoulli")
+
+
+def test_a_bernoulli_likelihood_is_the_cross_entropy_of_the_pixels():
+    model = build("vae", likelihood="bernoulli").eval()
+    z = model.encode(x)
+    with torch.no_grad():
+        p = model.decode(z).double()
+        expected = (x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3))
+        torch.testing.assert_close(model._log_likelihood(x, model.decoder(z)).double(), expected, rtol=1e-4, atol=1e-3)

@@ -60,16 +60,16 @@ class Model(Estimator):
         Raises:
             UserError: NaN or infinite data, no more examples than weights, or X without full column rank (unless `ridge`).
         """
-        X = data_matrix(arrays["x"], "linear_gaussian: x").double().to(self.device)
-        y = data_matrix(np.asarray(arrays["targets"]).reshape(-1, 1), "linear_gaussian: targets").double().to(self.device)[:, 0]
+        X = data_matrix(arrays["x"], "linear_regression: x").double().to(self.device)
+        y = data_matrix(np.asarray(arrays["targets"]).reshape(-1, 1), "linear_regression: targets").double().to(self.device)[:, 0]
         N, D = X.shape
         if len(y) != N:
-            raise UserError(f"linear_gaussian: {N} examples but {len(y)} targets, expected as many")
+            raise UserError(f"linear_regression: {N} examples but {len(y)} targets, expected as many")
         ones = X.new_full((N, 1), float(self.config.intercept))
         design = torch.cat([X, ones], 1) if self.config.intercept else X  # (N, P)
         P, ridge = design.shape[1], self.config.ridge
         if N <= P:
-            raise UserError(f"linear_gaussian: {N} examples for {P} weights, expected more examples than weights; get more data")
+            raise UserError(f"linear_regression: {N} examples for {P} weights, expected more examples than weights; get more data")
         scale = design.norm(dim=0)  # columns in one scale: the rank is then no matter of units
         U, S, Vt = torch.linalg.svd(design / torch.where(scale > 0, scale, 1.0), full_matrices=False)
         rank = int((S[0] * N * torch.finfo(S.dtype).eps < S).sum())
@@ -83,7 +83,7 @@ class Model(Estimator):
             spread = inverse @ gram @ inverse
         elif rank < P:
             raise UserError(
-                f"linear_gaussian: X has rank {rank}, expected {P} (some columns are combinations of others or constant); "
+                f"linear_regression: X has rank {rank}, expected {P} (some columns are combinations of others or constant); "
                 "drop columns or set ridge"
             )
         else:

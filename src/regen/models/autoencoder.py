@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +23,13 @@ class Config(layers.ConvolutionalConfig):
     reconstruction: Literal["l2", "bce"] = "l2"
     noise: float = Field(0.0, ge=0, le=1)  # > 0: learns to remove it. Standard deviation, or share of masked pixels
     noise_kind: Literal["gaussian", "masking"] = "gaussian"
+
+    @field_validator("reconstruction")
+    @classmethod
+    def _of_pixels(cls, reconstruction: str, info: ValidationInfo) -> str:
+        if reconstruction == "bce" and info.data.get("standardise"):
+            raise ValueError("l2 where pixels are standardised, which no probability is")
+        return reconstruction
 
 
 class Model(layers.ConvolutionalModel):

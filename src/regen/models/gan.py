@@ -32,6 +32,7 @@ class Config(TrainedConfig):
     discriminator_rate: float = Field(1.0, gt=0)  # learning rate of the discriminator, as a multiple of the generator's
     r1: float = Field(0.0, ge=0)  # weight of gamma/2 |grad d(x)|^2 on real images (Mescheder et al. 2018)
     r2: float = Field(0.0, ge=0)  # the same on generated images
+    patience: Literal[0] = 0  # neither network's loss tells how good the images are
     penalty_every: PositiveInt = 1  # r1 and r2 apply at every such step, with so many times the weight (Karras et al. 2020)
 
 

@@ -14,10 +14,13 @@ import math
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regen.models import vae, variational
 from regen.models.base import DataSpec, normal
 from regen.seeding import generator
+
+BOUNDS = -10, 10  # of the prior's log variances, so that no component collapses onto an example
 
 
 class Config(vae.Config):
@@ -38,6 +41,8 @@ class Model(vae.Model):
         if config.latent_dim == 2:  # no more than two directions are orthogonal: evenly on a circle
             angles = torch.arange(config.components) * (2 * math.pi / config.components)
             directions = torch.stack([angles.sin(), angles.cos()], 1)
+        elif config.latent_dim > 2:  # where there are more components than directions, rows of no unit length
+            directions = F.normalize(directions)
         self.prior_logits = nn.Parameter(torch.zeros(config.components))  # log pi_c, up to a constant
         self.prior_means = nn.Parameter(config.separation * directions[: config.components])  # (K, d)
         self.prior_log_variances = nn.Parameter(torch.zeros(config.components, config.latent_dim))
@@ -53,7 +58,7 @@ class Model(vae.Model):
         weights = self.prior_logits.softmax(0).cpu()
         c = torch.multinomial(weights, n, replacement=True, generator=generator(seed, "components")).to(self.device)
         noise = normal(n, self.config.latent_dim, seed, self.device)
-        return variational.draw(self.prior_means[c], self.prior_log_variances[c], noise)
+        return variational.draw(self.prior_means[c], self.prior_log_variances.clamp(*BOUNDS)[c], noise)
 
     def _rate(self, mu: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
         """An unbiased estimate of KL(q(z|x) || p(z)), (N,), in nats: log q(z|x) - log p(z) at one draw."""
@@ -65,6 +70,6 @@ class Model(vae.Model):
 
     def _joint(self, z: Tensor) -> Tensor:
         """log pi_c N(z; mu_c, diag sigma_c^2), (N, K), without the factors of 2 pi."""
-        log_variances = self.prior_log_variances.clamp(-10, 10)
+        log_variances = self.prior_log_variances.clamp(*BOUNDS)
         squares = (z[:, None] - self.prior_means).square() * torch.exp(-log_variances)
         return self.prior_logits.log_softmax(0) - 0.5 * (squares + log_variances).sum(2)

@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +27,13 @@ class Config(layers.ConvolutionalConfig):
     likelihood: Literal["gaussian", "bernoulli"] = "gaussian"
     output_std: float = Field(0.0, ge=0)  # sigma of p(x|z), on the scale of the pixels that the networks see; 0 = learned,
     # one for all pixels. C of the form C ||x - x^||^2 is 1 / (2 sigma^2): sqrt(1/2) makes it 1
+
+    @field_validator("likelihood")
+    @classmethod
+    def _of_pixels(cls, likelihood: str, info: ValidationInfo) -> str:
+        if likelihood == "bernoulli" and info.data.get("standardise"):
+            raise ValueError("gaussian where pixels are standardised, which no probability is")
+        return likelihood
 
 
 class Model(layers.ConvolutionalModel):
