@@ -39,7 +39,7 @@ def model(key: str) -> Path:
 
 
 def metrics(key: str) -> Path:
-    """Figures of one model, each beside its limit and the published value."""
+    """Figures of one model: numbers alone. Beside them lies their context (`regen.evaluation.figures`)."""
     return METRICS / f"{key}.json"
 
 

@@ -15,8 +15,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, f1_score, r2_score
 
 from regen import families
-from regen.catalogue.captions import CAPTIONS
-from regen.catalogue.registry import MEASURES
+from regen.catalogue.registry import CAPTIONS, MEASURES
 from regen.data import arrays
 from regen.data.loaders.arrays import as_images
 from regen.data.sets import classrooms, letters
@@ -86,6 +85,11 @@ def test_every_figure_is_described_and_every_picture_has_a_caption(evaluated, fa
     measures, folder, *_ = evaluated[family]
     assert set(measures) <= set(MEASURES)
     assert all(math.isfinite(value) for entry in measures.values() for value in entry.values())
+    for name, entry in measures.items():
+        assert "error" in entry
+        against = set(entry) - {"value", "error"}
+        assert len(against) <= 1
+        assert all(MEASURES[name].against(which) for which in against), name
     pictures = {path.stem for path in folder.glob("*.png")}
     assert pictures
     assert pictures <= set(CAPTIONS)

@@ -8,8 +8,8 @@ import sklearn.decomposition
 import torch
 
 from regen.errors import UserError
+from regen.estimators import spectrum
 from regen.evaluation.pca import PCA
-from regen.metrics import reconstruction
 from regen.metrics.equal_pixels import equal_pixels
 from regen.metrics.reconstruction import denoising_measures, reconstruction_measures
 
@@ -119,15 +119,15 @@ def test_pca_of_enlarged_pictures_is_that_of_all_their_pixels() -> None:
     assert (got - test).double().square().mean().item() == pytest.approx(error_of_oracle(enlarged, test, 8), rel=1e-4)
 
 
-def test_randomised_pca_comes_within_a_percent(monkeypatch) -> None:
+def test_iterated_pca_is_that_of_the_whole_decomposition(monkeypatch) -> None:
     train, test = images(300, 16), images(30, 17)
-    monkeypatch.setattr(reconstruction, "EXACT_UP_TO", 10)
+    monkeypatch.setattr(spectrum, "DIRECT", 10)
     got = PCA(train, 8).reconstruct(test)
-    assert (got - test).double().square().mean().item() == pytest.approx(error_of_oracle(train, test, 8), rel=0.01)
+    assert (got - test).double().square().mean().item() == pytest.approx(error_of_oracle(train, test, 8), rel=1e-4)
 
 
-def test_randomised_pca_is_the_same_every_time_and_leaves_torchs_generator_alone(monkeypatch) -> None:
-    monkeypatch.setattr(reconstruction, "EXACT_UP_TO", 10)
+def test_iterated_pca_is_the_same_every_time_and_leaves_torchs_generator_alone(monkeypatch) -> None:
+    monkeypatch.setattr(spectrum, "DIRECT", 10)
     train = images(50, 18)
     torch.manual_seed(1)
     expected = torch.rand(1)

@@ -18,7 +18,7 @@ from regen.blocks import StudyConfig
 from regen.data import arrays
 from regen.errors import UserError
 from regen.params import Params
-from regen.studies import cell, cells, executors, table
+from regen.studies import cell, cells, executors
 from tests.conftest import block, toy_images
 
 MODEL = {"dataset": "toy", "family": "vae", "epochs": 3}
@@ -280,51 +280,3 @@ def test_a_cell_is_started_as_a_module_by_the_launcher():
     said = subprocess.run([sys.executable, "-m", "regen.studies.cell", "--help"], capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(Path(cells.__file__).parents[2])})  # fmt: skip
     assert said.stdout.startswith("usage: python -m regen.studies.cell")
-
-
-def test_cells_that_differ_in_their_seed_share_a_row_with_their_spread():
-    cells = [
-        {"values": {"beta": beta, "seed": seed}, "metrics": {"mse": {"value": value, "limit": 0.5}}}
-        for beta, seed, value in ((1, 0, 2.0), (1, 1, 4.0), (4, 0, 7.0))
-    ]
-    rows = table.tabulate("toy", cells, ["mse", "elbo"])
-    assert [row["values"] for row in rows] == [{"beta": 1}, {"beta": 4}]
-    assert [row["seeds"] for row in rows] == [2, 1]
-    assert rows[0]["measures"] == {"mse": {"value": 3.0, "spread": pytest.approx(2**0.5), "limit": 0.5}}
-    assert rows[1]["measures"] == {"mse": {"value": 7.0, "limit": 0.5}}
-
-
-def test_published_figures_stand_beside_their_cells(monkeypatch):
-    monkeypatch.setitem(table.STUDIED, "toy", {"1,2": {"mse": 9.0}})
-    cells = [{"values": {"a": 1, "b": 2}, "metrics": {"mse": {"value": 3.0}}}]
-    assert table.tabulate("toy", cells, ["mse"])[0]["measures"]["mse"] == {"value": 3.0, "reference": 9.0}
-
-
-def test_published_figures_of_the_first_param_stand_beside_cells_that_vary_another_with_it(monkeypatch):
-    monkeypatch.setitem(table.STUDIED, "toy", {"0.9": {"mse": 9.0}})
-    cells = [{"values": {"fraction": 0.9, "decay": decay}, "metrics": {"mse": {"value": 3.0}}} for decay in (1, 2)]
-    assert [row["measures"]["mse"]["reference"] for row in table.tabulate("toy", cells, ["mse"])] == [9.0, 9.0]
-
-
-def test_published_figures_of_a_pair_stand_beside_it_whatever_else_a_cell_varies(monkeypatch):
-    monkeypatch.setitem(table.STUDIED, "toy", {"1,2": {"mse": 9.0}, "1,20": {"mse": 8.0}})
-    settings = [{"a": 1, "b": 2, "epochs": 30}, {"a": 1, "b": 20, "epochs": 30}, {"a": 1, "b": 3, "epochs": 30}]
-    cells = [{"values": values, "metrics": {"mse": {"value": 1.0}}} for values in settings]
-    found = [row["measures"]["mse"].get("reference") for row in table.tabulate("toy", cells, ["mse"])]
-    assert found == [9.0, 8.0, None]
-
-
-def test_params_that_go_with_the_first_share_its_line(monkeypatch, tmp_path):
-    drawn = []
-    monkeypatch.setattr(table.plots, "curves", lambda lines, *others, **options: drawn.append(lines))
-    rows = [{"values": {"a": a, "b": b}, "seeds": 1, "measures": {"mse": {"value": a * b}}} for a, b in ((2, 30), (1, 10))]
-    table.write("toy", rows, ["mse"], "classifier", tmp_path)
-    assert drawn == [{"ours": ([1, 2], [10, 60])}]
-
-
-def test_the_table_is_written_for_people_and_for_machines(tmp_path):
-    cells = [{"values": {"epochs": n}, "metrics": {"mse": {"value": 1 / n}}} for n in (1, 2, 4)]
-    table.write("toy", table.tabulate("toy", cells, ["mse"]), ["mse"], "classifier", tmp_path)
-    assert (tmp_path / "table.csv").read_text() == "epochs,seeds,mse\n1,1,1\n2,1,0.5\n4,1,0.25\n"
-    assert json.loads((tmp_path / "table.json").read_text())["rows"][2]["measures"]["mse"]["value"] == 0.25
-    assert (tmp_path / "mse.png").stat().st_size > 1000

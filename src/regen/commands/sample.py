@@ -24,7 +24,5 @@ def picture(model: str | Path, n: int, seed: int) -> collage.Picture:
     found: Any = loaded
     images = found.sample(n, seed=seed) if hasattr(found, "sample") else None
     if images is None or getattr(images, "ndim", 0) != 4 or images.shape[1] not in (1, 3):
-        raise UserError(
-            f"{folder}: the family {found.config.family} draws no images; name a vae, a gan or the like"
-        )
+        raise UserError(f"{folder}: the family {found.config.family} draws no images; name a vae, a gan or the like")
     return collage.grid(images, columns=min(10, math.ceil(math.sqrt(n))))

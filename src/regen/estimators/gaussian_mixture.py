@@ -36,7 +36,7 @@ class GaussianMixture:
     Parameters:
         n_components: K.
         tol: stop when an iteration gains less than this, in nats an example.
-        reg_covar: floor of the covariances' eigenvalues. The M step is the exact maximum under this floor, so the likelihood
+        reg_covar: least eigenvalue of a covariance. The M step is the exact maximum under this condition, so the likelihood
             never falls (scikit-learn adds the number to the diagonal, which may lower it).
         max_iter: iterations at most.
         n_init: restarts; the one with the highest likelihood is kept.
@@ -193,7 +193,7 @@ class GaussianMixture:
         shift = sums / n[:, None]
         covariances = scatters / n[:, None, None] - shift[:, :, None] * shift[:, None, :]
         floor = self.reg_covar * torch.eye(covariances.shape[1], dtype=n.dtype, device=n.device)
-        if bool((torch.linalg.cholesky_ex(covariances - floor).info > 0).any()):  # some eigenvalue lies below the floor
+        if bool((torch.linalg.cholesky_ex(covariances - floor).info > 0).any()):  # some eigenvalue lies below reg_covar
             values, vectors = torch.linalg.eigh(covariances)
             covariances = vectors * values.clamp_min(self.reg_covar)[:, None, :] @ vectors.mT
         return n / n.sum(), about + shift, covariances

@@ -54,8 +54,9 @@ def plane(
     """Draw points coloured by class under the components' ellipses, and over the responsibilities of the plane."""
     classes = [int(c) for c in component_classes]
     colours = np.array([plots.COLOURS[int(c) % len(plots.COLOURS)] for c in labels])
-    reach = np.quantile(np.abs(points - points.mean(0)), 0.999) * 1.25
-    box = np.array([points.mean(0) - reach, points.mean(0) + reach])
+    centre, middles = points.mean(0), means.cpu().numpy()
+    reach = 1.25 * max(np.quantile(np.abs(points - centre), 0.999), np.abs(middles - centre).max())
+    box = np.array([centre - reach, centre + reach])
     for name, shaded in (("ellipses", False), ("responsibilities", True)):
         with plots.figure(folder / f"{name}.png", (5.9, 5.6)) as (axis,):
             if shaded:
@@ -63,7 +64,7 @@ def plane(
                 axis.imshow(picture, extent=box.T.ravel(), origin="lower", interpolation="bilinear")
                 axis.grid(visible=False)
             axis.scatter(*points.T, s=3, c=plots.INK if shaded else colours, alpha=0.28 if shaded else 0.45, linewidths=0)
-            for mean_, covariance, c in zip(means.cpu().numpy(), covariances.cpu().numpy(), classes, strict=True):
+            for mean_, covariance, c in zip(middles, covariances.cpu().numpy(), classes, strict=True):
                 ellipses(axis, mean_, covariance, plots.COLOURS[c % len(plots.COLOURS)], names[c])
             axis.set(xlabel="z1", ylabel="z2", xlim=box[:, 0], ylim=box[:, 1])
             axis.set_aspect("equal")
