@@ -33,7 +33,12 @@ INSTEAD = {
     "make full": "nothing: it trains for hours",
     "make studies": "nothing: it trains for hours",
     "make verify": f"{RESTORE}make -o .venv/.ready verify",  # after experiments, figures are others
-    "dvc queue start": "dvc exp run --run-all",  # the same, and waits for the end
+    # With what waits for the end. (`dvc exp run --run-all` follows logs, at times for ever.)
+    "dvc queue start": (
+        "dvc queue start > /dev/null 2>&1; for n in $(seq 200); do dvc queue status > HERE/queue; "
+        "grep -qE 'Queued|Running' HERE/queue || break; sleep 3; done; dvc queue stop > /dev/null 2>&1; cat HERE/queue; "
+        "! grep -qE 'Queued|Running|Failed' HERE/queue"
+    ),
     "dvc exp run -S models.punks_gan.epochs=200": "dvc exp run -S models.punks_gan.epochs=2",
     "dvc exp run -S datasets.brains.source=file -S datasets.brains.path=cells.h5": (
         f"{RESTORE}dvc exp run -S datasets.brains.source=file -S datasets.brains.path=HERE/cells.h5"
