@@ -117,7 +117,9 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with folders.replacing(Path("raw/toy")) as part:
         brains.download(config, part)
     made, description = brains.prepare(config, Path("raw/toy"), 0)
-    arrays.write(Path("prepared/toy"), made, description | {"dataset": "toy", "kind": "brains", "source": "file"})
+    arrays.write(
+        Path("prepared/toy"), made, description | {"dataset": "toy", "kind": "brains", "source": "file", "loader": "tiles"}
+    )
     return Path("prepared/toy")
 
 
@@ -126,14 +128,14 @@ PATHS = {"interpolation_section", "interpolation_sections"}
 
 
 @pytest.mark.parametrize(
-    ("beta", "more"), [(1.0, {"aggregate_variances", "aggregate_norms"}), (0.0, {"samples_prior"})], ids=["vae", "autoencoder"]
+    ("family", "more"), [("vae", {"aggregate_variances", "aggregate_norms"}), ("autoencoder", {"samples_prior"})]
 )
 def test_all_pictures_and_figures_are_made_the_same_each_time(
-    beta: float, more: set[str], prepared: Path, tmp_path: Path
+    family: str, more: set[str], prepared: Path, tmp_path: Path
 ) -> None:
     block = {
-        "dataset": "toy", "family": "tile_vae", "latent_dim": 4, "channels": [2, 4], "beta": beta, "epochs": 1,
-        "batch_size": 8, "learning_rate": 1e-3,
+        "dataset": "toy", "family": family, "latent_dim": 4, "channels": [2, 4], "standardise": True, "batch_norm": False,
+        "epochs": 1, "batch_size": 8, "learning_rate": 1e-3,
     }  # fmt: skip
     model = families.build(families.config(block, "toy"), DataSpec.of("toy", arrays.statistics(prepared))).eval()
     results = []
@@ -142,8 +144,11 @@ def test_all_pictures_and_figures_are_made_the_same_each_time(
         results.append(evaluate(subject))
     assert results[0] == results[1]
     assert set(results[0]) <= set(MEASURES)
-    assert ("rate" in results[0]) == bool(beta)
+    assert ("rate" in results[0]) == (family == "vae")
     assert all(np.isfinite(value) for entry in results[0].values() for value in entry.values())
+    for name, entry in results[0].items():
+        assert "error" in entry
+        assert all(MEASURES[name].against(which) for which in set(entry) - {"value", "error"})
     pictures = {path.stem for path in (tmp_path / "one").glob("*.png")}
     assert pictures == COMMON | PATHS | more
     for path in (tmp_path / "one").iterdir():

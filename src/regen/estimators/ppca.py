@@ -157,7 +157,7 @@ class PPCA:
         return torch.addmm(self.mean_, float64(z).to(self.mean_), self.W.T)
 
     def project(self, X: Any) -> Tensor:
-        """Return PCA's scores P (x - mu), (N, d): the limit of `transform` as sigma -> 0. Uncorrelated over the training data."""
+        """Return PCA's scores P (x - mu), (N, d): `transform` as sigma -> 0. Uncorrelated over the training data."""
         return torch.mm(self._data(X) - self.mean_, self.components_.T)
 
     def complete(self, X: Any) -> Tensor:
