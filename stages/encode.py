@@ -1,7 +1,7 @@
 """Encode one data set of params.yaml: the latents of its images, by a trained model -> data/prepared/<key>.
 
 Beside the latents stand the images that they encode and the model's decoder, so that what another model makes of the
-latents can be seen and judged.
+latents can be seen and measured.
 """
 
 from __future__ import annotations

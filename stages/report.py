@@ -1,27 +1,19 @@
-"""Write reports/index.html from the metrics and figures of every model, and the README's picture."""
+"""Write reports/index.html from the metrics, figures and studies of every model of params.yaml."""
 
 from __future__ import annotations
 
 from regen import params, paths
+from regen.data import folders
 from regen.errors import reported
-from regen.report import page, showcase
-
-README = {
-    "Real, unseen": ("punks_classifier", "examples"),
-    "Autoencoder": ("punks_autoencoder", "samples"),
-    "VAE": ("punks_vae", "samples"),
-    "GAN": ("punks_gan", "samples"),
-}
+from regen.report import page
 
 
 def main() -> None:
     """Build the page whole, then put it in place."""
-    html = page.build(params.read())
+    given = params.read()
+    html = page.build(given)
     paths.REPORTS.mkdir(exist_ok=True)
-    partial = paths.REPORTS / "index.html.partial"
-    partial.write_text(html, encoding="utf-8", newline="\n")
-    partial.replace(paths.REPORTS / "index.html")
-    showcase.write(README, paths.README_PICTURE)
+    folders.write(paths.REPORTS / "index.html", html)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-
 from regen import blocks, params, paths
 from regen.errors import reported
 from regen.studies import cells, table
 
 
 def main() -> None:
-    """Read params, bring every cell up to date, write the table and the plots."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("key", help="a key of studies: in params.yaml")
-    key = parser.parse_args().key
-    given = params.read()
-    blocks.known(key, list(given.studies), "params.yaml: studies", "study")
+    """Read params, bring every cell up to date, write the table."""
+    key, given = params.chosen("studies", __doc__)
     config = blocks.parse(blocks.StudyConfig, given.studies[key], f"params.yaml: studies.{key}")
     blocks.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
-    rows = table.tabulate(key, cells.run(key, config, given), config.show)
-    classifier = str(given.models[config.model].get("classifier", "none"))
-    table.write(key, rows, config.show, classifier, paths.STUDIES / key)
+    rows = table.tabulate(cells.run(key, config, given), config.show)
+    table.write(key, rows, config.show, paths.STUDIES / key)
 
 
 if __name__ == "__main__":

@@ -66,8 +66,8 @@ def _stages(given: Params) -> Iterator[tuple[str, str, list[str]]]:
 
 def _model_code(given: Params, block: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     family, loader, classifier = block["family"], _loader(given, block["dataset"]), block.get("classifier", "none")
-    judged = None if classifier == "none" else given.models[classifier]["family"]
-    return training.code(family, loader), evaluation.code(family, loader, judged)
+    reader = None if classifier == "none" else given.models[classifier]["family"]
+    return training.code(family, loader), evaluation.code(family, loader, reader)
 
 
 def _loader(given: Params, dataset: str) -> str:

@@ -13,7 +13,7 @@ METRICS = Path("metrics")
 FIGURES = Path("figures")
 REPORTS = Path("reports")
 STUDIES = Path("studies")
-README_PICTURE = Path("docs/punks.png")
+README_PICTURE = Path("docs/showcase.png")
 CODE = Path("data/code")
 WORK = Path(".work")  # resumable state: git-ignored, not an out, so DVC never deletes it
 
@@ -39,7 +39,7 @@ def model(key: str) -> Path:
 
 
 def metrics(key: str) -> Path:
-    """Figures of one model, each beside its limit and the published value."""
+    """Figures of one model: numbers alone. Beside them lies their context (`regen.evaluation.figures`)."""
     return METRICS / f"{key}.json"
 
 

@@ -1,13 +1,14 @@
 """`dvc repro` with stages side by side: each runs by a `dvc repro --single-item` of its own once those before it are done.
 
-DVC itself runs one stage after another. What this leaves in dvc.lock is what a plain `dvc repro` leaves: only the order in time
-differs, and a stage's result does not depend on it.
+DVC itself runs one stage after another. What this leaves in dvc.lock is what a plain `dvc repro` leaves, byte for byte: a stage's
+result does not depend on when it ran, and its entry is put where a plain run puts it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -40,8 +41,9 @@ def repro(jobs: int) -> None:
     Raises:
         UserError: a stage failed, or params.yaml is wrong.
     """
+    known = list(_blocks()[1])
     _checked()
-    graph, pending = _graph()
+    graph, plan, pending = _graph()
     seconds = _times()
     length = _longest_way(graph, seconds)
     failed: dict[str, str] = {}
@@ -71,6 +73,7 @@ def repro(jobs: int) -> None:
                     seconds[stage] = round(took, 1)
                     folders.write_json(TIMES, seconds)
                     print(f"{stage}: done in {took:.0f} s ({total - len(pending) - len(running)} of {total})", flush=True)
+    _order(known, plan)
     if failed:
         raise UserError(f"{len(failed)} of {total} stages did not end well: {', '.join(sorted(failed))}")
     if total:
@@ -83,16 +86,36 @@ def _checked() -> None:
         raise UserError(problem)
 
 
-def _graph() -> tuple[nx.DiGraph, set[str]]:
-    """Return DVC's graph, an edge from each stage to those it depends on, and the stages that are not current."""
+def _graph() -> tuple[nx.DiGraph, list[str], set[str]]:
+    """Return DVC's graph, an edge from each stage to those it depends on, its order of a plain run, and what is not current."""
     from dvc.repo import Repo
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     with Repo() as repo:
         graph = nx.DiGraph()
         graph.add_nodes_from(stage.addressing for stage in repo.index.stages)
         graph.add_edges_from((one.addressing, other.addressing) for one, other in repo.index.graph.edges)
+        plan = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
         changed = set(repo.status()) & set(graph)
-    return graph, changed | {later for stage in changed for later in nx.ancestors(graph, stage)}
+    pending = changed | {later for stage in changed for later in nx.ancestors(graph, stage)}
+    return graph, [stage.addressing for stage in plan], pending
+
+
+def _blocks() -> tuple[str, dict[str, str]]:
+    """Return what stands above the stages in dvc.lock, and the text of each stage's entry in its order."""
+    if not paths.LOCK.exists():
+        return "", {}
+    head, *entries = re.split(r"^(?=  \S)", paths.LOCK.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return head, {entry[2:].partition(":\n")[0]: entry for entry in entries}
+
+
+def _order(known: list[str], plan: list[str]) -> None:
+    """Order dvc.lock as a plain run would: entries that were there stay where they were, new ones follow in DVC's order."""
+    head, entries = _blocks()
+    place = {stage: number for number, stage in reversed(list(enumerate([*known, *plan])))}  # the first place counts
+    ordered = sorted(entries, key=lambda stage: place.get(stage, len(place)))
+    if ordered != list(entries):
+        folders.write(paths.LOCK, head + "".join(entries[stage] for stage in ordered))
 
 
 def _longest_way(graph: nx.DiGraph, seconds: Mapping[str, float]) -> dict[str, float]:

@@ -23,10 +23,10 @@ def history(tmp_path) -> Path:
 
 def draw_all(history: Path, folder: Path, ending: str) -> list[Path]:
     outs = [folder / f"{name}.{ending}" for name in ("history", "curves", "scatter", "bars", "confusion")]
-    plots.training_curves(history, outs[0], limits={"distortion": 0.1})
-    plots.curves({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, outs[1], "x", "y", errors={"a": [0.1, 0.2]}, limits={"floor": 2})
+    plots.training_curves(history, outs[0], bounds={"distortion": 0.1})
+    plots.curves({"a": ([1, 2], [3, 4]), "b": ([1, 2], [4, 3])}, outs[1], "x", "y", errors={"a": [0.1, 0.2]}, levels={"bound": 2})
     plots.scatter(np.random.default_rng(0).normal(size=(50, 2)), outs[2], np.arange(50) % 3, ["one", "four", "eight"])
-    plots.bars({"VAE": 3.0, "GAN": 1.0}, outs[3], "distance", errors={"VAE": 0.1}, limit=0.5)
+    plots.bars({"VAE": 3.0, "GAN": 1.0}, outs[3], "distance", errors={"VAE": 0.1}, level=0.5)
     plots.confusion([[9, 1], [0, 8]], ["a", "b"], outs[4])
     return outs
 

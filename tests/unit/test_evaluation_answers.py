@@ -177,7 +177,7 @@ def test_answers_that_are_no_number_are_counted_and_keep_no_distance(prepared, t
     assert measures["exact_accuracy"]["value"] == pytest.approx(53 / 60)
 
 
-def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(prepared, tmp_path):
+def test_the_mean_handwriting_of_the_true_answer_is_the_baseline_of_squared_error(prepared, tmp_path):
     true = torch.from_numpy(arrays.load(prepared, "test")["answers"].copy()).long()
     digits, labels = (np.load(prepared / f"digits_train{name}.npy") for name in ("", "_labels"))
     means = torch.zeros(13, 28, 28)
@@ -188,12 +188,12 @@ def test_the_mean_handwriting_of_the_true_answer_is_the_limit_of_squared_error(p
     model = Exact(true, build("seq2seq", target="image", **SMALL), means)
     measures = answers.evaluate(subject(prepared, tmp_path, model, Classifier()))
     error = measures["squared_error"]
-    assert error["value"] == pytest.approx(error["limit"], rel=1e-5)
+    assert error["value"] == pytest.approx(error["baseline"], rel=1e-5)
     assert error["value"] < measures["squared_error_mean"]["value"] < measures["squared_error_black"]["value"]
     assert measures["diversity"]["value"] == 0.0
-    assert measures["diversity"]["limit"] > 0
+    assert measures["diversity"]["real"] > 0
     for name in ("character_accuracy", "exact_accuracy", "digits_read"):
-        assert 0 <= measures[name]["limit"] <= 1  # of this classifier, on real handwriting
+        assert 0 <= measures[name]["real"] <= 1  # of this classifier, on real handwriting
     assert (tmp_path / "answers.png").exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from regen.errors import UserError
-from regen.evaluation.images.latents import Gaussian, continuity, interpolations, latent_grid, latent_measures, traversals
+from regen.evaluation.images.latents import Gaussian, continuity, interpolations, latent_grid, traversals
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -81,7 +81,7 @@ def test_a_linear_decoder_is_perfectly_continuous() -> None:
     A = normal(5, 3 * 4 * 4, seed=3)
     entry = continuity(lambda z: (z @ A).view(-1, 3, 4, 4), normal(20, 5, seed=4), normal(20, 5, seed=5))
     assert entry["value"] == pytest.approx(1, abs=1e-4)
-    assert entry["limit"] == 1
+    assert entry["bound"] == 1
 
 
 def test_a_decoder_that_jumps_once_has_the_least_continuity() -> None:
@@ -93,16 +93,12 @@ def test_a_decoder_that_ignores_its_latent_changes_evenly() -> None:
     assert continuity(lambda z: torch.zeros(len(z), 1, 2, 2), normal(3, 2), normal(3, 2, seed=1))["value"] == 1
 
 
-def test_a_space_whose_latents_lie_far_from_the_prior_is_incomplete_there_and_complete_where_they_lie() -> None:
-    train, test = normal(400, 4, seed=6) + 50, normal(200, 4, seed=7) + 50
-    got = latent_measures(lambda z: z.view(-1, 1, 2, 2), lambda x: x.flatten(1), train, test, test, train)
-    assert got["completeness_prior"]["value"] == 0
-    assert got["completeness_fitted"]["value"] == pytest.approx(got["completeness_fitted"]["limit"], abs=0.1)
-    assert got["completeness_midpoints"]["value"] > 0.9
-    assert got["frechet_distance_prior"]["value"] == pytest.approx(4 * 50**2, rel=0.01)
-    assert got["frechet_distance_fitted"]["value"] < 1
-
-
 def test_latents_of_a_diverged_encoder_are_refused() -> None:
     with pytest.raises(UserError, match="latents: 3 of 3 examples have NaN"):
         Gaussian.fitted(torch.full((3, 2), float("nan")))
+
+
+def test_fewer_latents_than_dimensions_can_be_fitted_and_drawn() -> None:
+    fitted = Gaussian.fitted(normal(3, 6))
+    assert fitted.sample(10).shape == (10, 6)
+    assert torch.linalg.matrix_rank(fitted.axes) == 2

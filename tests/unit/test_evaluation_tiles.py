@@ -18,9 +18,10 @@ from regen.catalogue.registry import MEASURES
 from regen.data import arrays, folders
 from regen.data.sets import brains
 from regen.evaluation import tiles
+from regen.evaluation.run import evaluate
 from regen.evaluation.subject import Subject
-from regen.evaluation.suite import evaluate
 from regen.metrics import aggregate_posterior, coverage
+from regen.metrics.bootstrap import ratio
 from regen.models.base import DataSpec
 
 
@@ -29,7 +30,7 @@ def test_variance_explained_is_r_squared_weighted_by_variance() -> None:
     x = torch.randint(0, 256, (50, 1, 4, 4), generator=rng).to(torch.uint8)
     y = (x.float() / 255 + 0.1 * torch.randn(x.shape, generator=rng)).clamp(0, 1)
     expected = r2_score(x.flatten(1).numpy() / 255, y.flatten(1).numpy(), multioutput="variance_weighted")
-    assert tiles.explained(x, y) == pytest.approx(expected, rel=1e-6)
+    assert 1 - float(ratio(tiles.squared_deviations(x, y))) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_aggregate_s_divergence_is_torch_s_between_gaussians() -> None:
@@ -41,7 +42,7 @@ def test_the_aggregate_s_divergence_is_torch_s_between_gaussians() -> None:
     expected = kl_divergence(fitted, MultivariateNormal(torch.zeros(4).double(), torch.eye(4).double()))
     found = aggregate_posterior.aggregate_measures(mu, sigma)
     assert found["aggregate_divergence"]["value"] == pytest.approx(float(expected), rel=0.02)
-    assert found["active_latents"] == {"value": 4, "limit": 4}
+    assert found["active_latents"] == {"value": 4, "error": 0, "bound": 4}
 
 
 def test_an_aggregate_that_is_the_prior_diverges_by_nothing() -> None:
@@ -116,7 +117,9 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with folders.replacing(Path("raw/toy")) as part:
         brains.download(config, part)
     made, description = brains.prepare(config, Path("raw/toy"), 0)
-    arrays.write(Path("prepared/toy"), made, description | {"dataset": "toy", "kind": "brains", "source": "file"})
+    arrays.write(
+        Path("prepared/toy"), made, description | {"dataset": "toy", "kind": "brains", "source": "file", "loader": "tiles"}
+    )
     return Path("prepared/toy")
 
 
@@ -125,14 +128,14 @@ PATHS = {"interpolation_section", "interpolation_sections"}
 
 
 @pytest.mark.parametrize(
-    ("beta", "more"), [(1.0, {"aggregate_variances", "aggregate_norms"}), (0.0, {"samples_prior"})], ids=["vae", "autoencoder"]
+    ("family", "more"), [("vae", {"aggregate_variances", "aggregate_norms"}), ("autoencoder", {"samples_prior"})]
 )
 def test_all_pictures_and_figures_are_made_the_same_each_time(
-    beta: float, more: set[str], prepared: Path, tmp_path: Path
+    family: str, more: set[str], prepared: Path, tmp_path: Path
 ) -> None:
     block = {
-        "dataset": "toy", "family": "tile_vae", "latent_dim": 4, "channels": [2, 4], "beta": beta, "epochs": 1,
-        "batch_size": 8, "learning_rate": 1e-3,
+        "dataset": "toy", "family": family, "latent_dim": 4, "channels": [2, 4], "standardise": True, "batch_norm": False,
+        "epochs": 1, "batch_size": 8, "learning_rate": 1e-3,
     }  # fmt: skip
     model = families.build(families.config(block, "toy"), DataSpec.of("toy", arrays.statistics(prepared))).eval()
     results = []
@@ -141,8 +144,11 @@ def test_all_pictures_and_figures_are_made_the_same_each_time(
         results.append(evaluate(subject))
     assert results[0] == results[1]
     assert set(results[0]) <= set(MEASURES)
-    assert ("rate" in results[0]) == bool(beta)
+    assert ("rate" in results[0]) == (family == "vae")
     assert all(np.isfinite(value) for entry in results[0].values() for value in entry.values())
+    for name, entry in results[0].items():
+        assert "error" in entry
+        assert all(MEASURES[name].against(which) for which in set(entry) - {"value", "error"})
     pictures = {path.stem for path in (tmp_path / "one").glob("*.png")}
     assert pictures == COMMON | PATHS | more
     for path in (tmp_path / "one").iterdir():

@@ -90,7 +90,11 @@ def test_a_fraction_of_the_examples_is_used_and_no_other() -> None:
     ("share", "examples", "told"),
     [
         (Share(64, 0, name="vae"), 40, "models.vae.batch_size: expected 1 (processes) to 40 (training examples), got 64"),
-        (Share(3, 0, processes=4, name="vae"), 40, "models.vae.batch_size: expected 4 (processes) to 40 (training examples), got 3"),
+        (
+            Share(3, 0, processes=4, name="vae"),
+            40,
+            "models.vae.batch_size: expected 4 (processes) to 40 (training examples), got 3",
+        ),
         (Share(3, 0, processes=4, name="vae"), None, "models.vae.batch_size: expected 4 (processes) or more, got 3"),
     ],
 )
@@ -122,7 +126,9 @@ def test_images_arrive_as_floats_in_the_unit_range_with_their_labels(tmp_path: P
     folder = write(tmp_path / "toy", "train", "test")
     batches = loaders.read(folder, Share(5, 0))
     content = arrays.load(folder, "train")
-    pairs = {(image.tobytes(), int(label)) for image, label in zip(as_images(content["x"]).numpy(), content["labels"], strict=True)}
+    pairs = {
+        (image.tobytes(), int(label)) for image, label in zip(as_images(content["x"]).numpy(), content["labels"], strict=True)
+    }
     for step in range(4):
         batch = batches(step)
         assert batch["x"].shape == (5, 3, 4, 4)

@@ -26,7 +26,7 @@ def test_accuracy_agrees_with_scikit_learn() -> None:
     logits, labels = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)), torch.arange(200) % 5
     p = accuracy_score(labels, logits.argmax(1))
     assert class_measures(logits, labels)["accuracy"] == pytest.approx(
-        {"value": p, "limit": 1, "error": math.sqrt(p * (1 - p) / 200)}
+        {"value": p, "bound": 1, "error": math.sqrt(p * (1 - p) / 200)}
     )
 
 

@@ -121,30 +121,30 @@ def test_features_that_give_no_distance_are_refused(distance, x, message) -> Non
         distance(x, torch.zeros(5, 3))
 
 
-def test_compare_gives_samples_of_the_same_distribution_a_value_near_the_limit() -> None:
+def test_compare_gives_samples_of_the_same_distribution_a_value_near_that_of_training_data() -> None:
     generator = torch.Generator().manual_seed(0)
     samples, test, train = (torch.randn(n, 8, generator=generator) for n in (500, 500, 2000))
-    measures = distances.compare(samples, test, train)
+    measures = distances.compare([samples], test, train)
     assert set(measures) == {"frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"}
-    assert measures["frechet_distance"]["value"] == pytest.approx(measures["frechet_distance"]["limit"], rel=0.5)
-    assert measures["coverage"]["value"] == pytest.approx(measures["coverage"]["limit"], abs=0.1)
+    assert measures["frechet_distance"]["value"] == pytest.approx(measures["frechet_distance"]["real"], rel=0.5)
+    assert measures["coverage"]["value"] == pytest.approx(measures["coverage"]["real"], abs=0.1)
 
 
-def test_compare_sets_the_limit_with_as_many_training_examples_as_samples() -> None:
+def test_compare_stands_beside_as_many_training_examples_as_samples() -> None:
     generator = torch.Generator().manual_seed(0)
     test, train = torch.randn(50, 4, generator=generator), torch.randn(60, 4, generator=generator)
-    measures = distances.compare(train, test, train)  # the samples are all of the training data, in another order
+    measures = distances.compare([train], test, train)  # the samples are all of the training data, in another order
     for name, entry in measures.items():
-        assert entry["value"] == pytest.approx(entry["limit"], rel=1e-9), name
+        assert entry["value"] == pytest.approx(entry["real"], rel=1e-9), name
 
 
 def test_compare_uses_no_more_training_examples_than_samples() -> None:
     generator = torch.Generator().manual_seed(0)
     samples, test, train = (torch.randn(n, 8, generator=generator) for n in (20, 500, 5000))
-    limit = distances.compare(samples, test, train)["frechet_distance"]["limit"]
-    assert limit > 10 * frechet_distance(train, test)  # few examples are far from the test examples by their number alone
+    real = distances.compare([samples], test, train)["frechet_distance"]["real"]
+    assert real > 10 * frechet_distance(train, test)  # few examples are far from the test examples by their number alone
 
 
 def test_compare_needs_as_many_training_examples_as_samples() -> None:
     with pytest.raises(UserError, match="21 are more than the 20 training examples"):
-        distances.compare(torch.zeros(21, 2), torch.zeros(20, 2), torch.zeros(20, 2))
+        distances.compare([torch.zeros(21, 2)], torch.zeros(20, 2), torch.zeros(20, 2))

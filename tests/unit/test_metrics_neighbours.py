@@ -8,7 +8,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from regen.errors import UserError
-from regen.metrics.neighbours import copying_measures, manifold_measures, nearest
+from regen.metrics.neighbours import Manifold, copying_measures, nearest
 
 
 def points(n: int, d: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -35,7 +35,7 @@ def pictures() -> torch.Tensor:
 def test_precision_and_recall_agree_with_brute_force() -> None:
     samples, real = points(80, 5, 1, shift=0.7), points(60, 5, 2)
     x, y = samples.numpy(), real.numpy()
-    got = manifold_measures(samples, real)
+    got = Manifold(real).measures(samples)
     assert got["precision"] == pytest.approx(within(y, radii(y, 3), x).any(1).mean())
     assert got["recall"] == pytest.approx(within(x, radii(x, 3), y).any(1).mean())
     assert 0 < got["recall"] != got["precision"] < 1
@@ -44,36 +44,36 @@ def test_precision_and_recall_agree_with_brute_force() -> None:
 def test_density_and_coverage_agree_with_brute_force() -> None:
     samples, real = points(80, 5, 3, shift=0.7), points(60, 5, 4)
     inside = within(real.numpy(), radii(real.numpy(), 5), samples.numpy())
-    got = manifold_measures(samples, real)
+    got = Manifold(real).measures(samples)
     assert got["density"] == pytest.approx(inside.sum() / (5 * 80))
     assert got["coverage"] == pytest.approx(inside.any(0).mean())
 
 
 def test_a_set_against_itself_scores_one() -> None:
     x = points(50, 5, 5)
-    assert manifold_measures(x, x) == {"precision": 1.0, "recall": 1.0, "density": 1.0, "coverage": 1.0}
+    assert Manifold(x).measures(x) == {"precision": 1.0, "recall": 1.0, "density": 1.0, "coverage": 1.0}
 
 
 def test_sets_far_apart_score_zero() -> None:
-    assert set(manifold_measures(points(50, 5, 6), points(50, 5, 7, shift=100)).values()) == {0.0}
+    assert set(Manifold(points(50, 5, 7, shift=100)).measures(points(50, 5, 6)).values()) == {0.0}
 
 
 def test_a_model_that_repeats_one_real_image_is_precise_without_recall() -> None:
     real = points(50, 5, 8)
-    got = manifold_measures(real[:1].repeat(50, 1), real)
+    got = Manifold(real).measures(real[:1].repeat(50, 1))
     assert got["precision"] == 1.0
     assert got["recall"] == pytest.approx(1 / 50)  # the image itself
 
 
 def test_chunks_and_order_do_not_change_the_measures() -> None:
     samples, real = points(70, 5, 9, shift=0.5), points(60, 5, 10)
-    shuffled = manifold_measures(samples.flip(0), real[torch.randperm(60)], chunk=7)
-    assert shuffled == pytest.approx(manifold_measures(samples, real))
+    shuffled = Manifold(real[torch.randperm(60)], chunk=7).measures(samples.flip(0))
+    assert shuffled == pytest.approx(Manifold(real).measures(samples))
 
 
 def test_six_examples_are_needed() -> None:
     with pytest.raises(UserError, match="samples: 5 examples are too few; at least 6"):
-        manifold_measures(torch.zeros(5, 2), torch.zeros(9, 2))
+        Manifold(torch.zeros(9, 2)).measures(torch.zeros(5, 2))
 
 
 def test_nearest_agrees_with_scikit_learns_brute_force() -> None:
@@ -130,18 +130,18 @@ def test_more_neighbours_than_references_are_refused() -> None:
 def test_training_images_given_as_samples_are_copies(pictures) -> None:
     train, test = pictures[:12], pictures[12:]
     got = copying_measures(train.float() / 255 + 0.4 / 255, test, train)
-    assert got["copies"] == {"value": 1.0, "limit": 0.0}
+    assert got["copies"] == {"value": 1.0, "error": 0.0, "real": 0.0}
     assert got["near_copies"]["value"] == 1.0
-    assert got["copying"] == {"value": 1.0, "limit": 0.5}
+    assert got["copying"] == {"value": 1.0, "error": 0.0, "real": 0.5}
 
 
 def test_test_images_given_as_samples_are_as_new_as_test_images(pictures) -> None:
     train, test = pictures[:12], pictures[12:]
     got = copying_measures(test, test, train)
     assert got["copies"]["value"] == 0.0
-    assert got["near_copies"]["value"] == got["near_copies"]["limit"] == 1 / 12  # 5 % of 12 images
+    assert got["near_copies"]["value"] == got["near_copies"]["real"] == 1 / 12  # 5 % of 12 images
     assert got["copying"]["value"] == 0.5
-    assert got["nearest_distance"]["value"] == got["nearest_distance"]["limit"]
+    assert got["nearest_distance"]["value"] == got["nearest_distance"]["real"]
 
 
 def test_noise_is_no_copy(pictures) -> None:

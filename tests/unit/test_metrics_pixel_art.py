@@ -49,8 +49,8 @@ def test_enlargement_by_corners_is_found_as_well(small) -> None:
 
 def test_real_images_are_on_the_grid_and_in_the_palette(grid, real) -> None:
     assert pixel_measures(real.float() / 255, real, grid) == {
-        "on_grid": {"value": 1.0, "limit": 1.0, "error": 0.0},
-        "in_palette": {"value": 1.0, "limit": 1.0, "error": 0.0},
+        "on_grid": {"value": 1.0, "real": 1.0, "error": 0.0},
+        "in_palette": {"value": 1.0, "real": 1.0, "error": 0.0},
     }
 
 

@@ -1,19 +1,19 @@
-"""Every measure in metrics/*.json: what it means, in which unit, which way is better, and what stands beside it as its limit.
+"""Every measure in metrics/*.json and every picture in figures/: what it means, and what stands beside it.
 
-One module for each subject of evaluation.
+One module for each task of `regen.evaluation`; `shared` has what several tasks have.
 """
 
 from __future__ import annotations
 
 from regen import blocks
-from regen.catalogue import arithmetic, estimators, images, letters, tiles
-from regen.catalogue.measure import Measure
+from regen.catalogue import arithmetic, components, graphs, images, letters, mixtures, regression, shared, tiles
+from regen.catalogue.measure import Caption, Measure
 
-__all__ = ["MEASURES", "Measure", "measure", "title"]
+__all__ = ["CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "measure", "order", "title"]
 
-MEASURES: dict[str, Measure] = {
-    **images.MEASURES, **arithmetic.MEASURES, **letters.MEASURES, **estimators.MEASURES, **tiles.MEASURES,
-}  # fmt: skip
+TASKS = (shared, images, arithmetic, letters, components, mixtures, regression, graphs, tiles)
+MEASURES: dict[str, Measure] = {name: measure for task in TASKS for name, measure in task.MEASURES.items()}
+CAPTIONS: dict[str, Caption] = {name: caption for task in TASKS for name, caption in task.CAPTIONS.items()}
 
 
 def measure(name: str) -> Measure:
@@ -29,3 +29,14 @@ def measure(name: str) -> Measure:
 def title(name: str, features: str = "classifier") -> str:
     """Return a measure's title, naming the model that gave the features: "Frechet distance (punks_classifier features)"."""
     return measure(name).title.format(features=features)
+
+
+def caption(name: str) -> Caption:
+    """Return the title and the sentence for one picture; the file's own name where nobody wrote one."""
+    return CAPTIONS.get(name, Caption(name.replace("_", " ").capitalize(), ""))
+
+
+def order(name: str) -> tuple[int, str]:
+    """Sort key: the order of CAPTIONS, then by name."""
+    names = list(CAPTIONS)
+    return (names.index(name) if name in names else len(names), name)

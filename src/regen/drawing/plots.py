@@ -18,7 +18,7 @@ Numbers = npt.ArrayLike
 
 # Okabe & Ito 2008: told apart by people with any colour vision; yellow is left out, too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-INK, FAINT, LIMIT = "#404044", "#E4E4E0", "#77777C"
+INK, FAINT, MUTED = "#404044", "#E4E4E0", "#77777C"
 FEW = 12  # points up to which each is marked
 NOT_LOSSES = ("epoch", "step", "examples", "iteration")
 STYLE: dict[str, Any] = {
@@ -48,10 +48,10 @@ STYLE: dict[str, Any] = {
 }
 
 
-def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None = None, x: str = "") -> None:
+def training_curves(history: Path, out: Path, bounds: Mapping[str, float] | None = None, x: str = "") -> None:
     """Draw every column of history.csv but the counters against `x`, by default its first column, one panel each.
 
-    A limit is a dashed line with its value.
+    `bounds`, by column, are dashed lines with their values.
 
     Raises:
         UserError: no such file, no rows, or no column `x`.
@@ -67,8 +67,8 @@ def training_curves(history: Path, out: Path, limits: Mapping[str, float] | None
         for name, axis, colour in zip(names, axes, itertools.cycle(COLOURS), strict=False):
             _line(axis, columns[x], columns[name], colour)
             axis.set_title(name.replace("_", " "))
-            if (limit := (limits or {}).get(name)) is not None:
-                _limit(axis, limit, f"limit {_number(limit)}")
+            if (bound := (bounds or {}).get(name)) is not None:
+                _level(axis, bound, f"bound {_number(bound)}")
         for axis in axes[max(0, len(names) - wide) : len(names)]:
             axis.set_xlabel(x)
 
@@ -79,9 +79,9 @@ def curves(
     xlabel: str,
     ylabel: str,
     errors: Mapping[str, Numbers] | None = None,
-    limits: Mapping[str, float] | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> None:
-    """Draw one line for each name, (x, y), labelled at its end; `errors` are half-widths of a band, `limits` dashed lines."""
+    """Draw one line for each name, (x, y), labelled at its end; `errors` are half-widths of a band, `levels` dashed lines."""
     with figure(out, (6.4, 3.8)) as (axis,):
         ends = []
         for (name, (x, y)), colour in zip(lines.items(), itertools.cycle(COLOURS), strict=False):
@@ -91,8 +91,8 @@ def curves(
                 half = np.asarray(errors[name], float)
                 axis.fill_between(x, y - half, y + half, color=colour, alpha=0.18, linewidth=0)
             ends.append((float(x[-1]), float(y[-1]), name, colour))
-        for name, limit in (limits or {}).items():
-            _limit(axis, limit, name)
+        for name, level in (levels or {}).items():
+            _level(axis, level, name)
         axis.set(xlabel=xlabel, ylabel=ylabel)
         _label_ends(axis, ends)
 
@@ -130,13 +130,13 @@ def bars(
     out: Path,
     xlabel: str,
     errors: Mapping[str, float] | None = None,
-    limit: float | None = None,
-    limit_label: str = "limit",
-    references: Mapping[str, float] | None = None,
+    level: float | None = None,
+    level_label: str = "",
+    published: Mapping[str, float] | None = None,
 ) -> None:
-    """Draw horizontal bars, first name on top, with their values (and +- `errors`); the limit is a dashed line.
+    """Draw horizontal bars, first name on top, with their values (and +- `errors`); `level` is a dashed line.
 
-    `references`: published figures, each a diamond on its bar.
+    `published`: figures of others, each a diamond on its bar.
     """
     names = list(values)
     heights = [values[name] for name in names]
@@ -146,23 +146,23 @@ def bars(
         axis.barh(places, heights, height=0.62, color=COLOURS[0], alpha=0.85)
         if errors:
             axis.errorbar(heights, places, xerr=half, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-        published = references or {}
-        reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(limit or 0.0), *published.values()]) or 1.0
+        published = published or {}
+        reach = max([abs(v) + e for v, e in zip(heights, half, strict=True)] + [abs(level or 0.0), *published.values()]) or 1.0
         for place, name, value, error in zip(places, names, heights, half, strict=True):
             text = _number(value) + (f" ± {_number(error, 2)}" if errors and name in errors else "")
             end = value + error if value >= 0 else 0.0
-            room = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # legible on the line of the limit
+            room = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # legible on the dashed line
             axis.text(end + 0.015 * reach, place, text, va="center", fontsize=9, bbox=room, zorder=3)
         if published:
             at = [place for place, name in zip(places, names, strict=True) if name in published]
             marked = axis.scatter([published[name] for name in names if name in published], at, marker="D", s=36, zorder=4,
                                   facecolor="white", edgecolor=COLOURS[1], linewidth=1.4)  # fmt: skip
-            axis.legend([marked], ["reference"], frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-        if limit is not None:
-            axis.axvline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
-            side = "left" if limit < reach / 2 else "right"
-            label = f"{limit_label} {_number(limit)}"
-            axis.text(limit, 1.02, label, transform=axis.get_xaxis_transform(), ha=side, fontsize=9, color=LIMIT)
+            axis.legend([marked], ["published"], frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+        if level is not None:
+            axis.axvline(level, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
+            side = "left" if level < reach / 2 else "right"
+            label = f"{level_label} {_number(level)}".strip()
+            axis.text(level, 1.02, label, transform=axis.get_xaxis_transform(), ha=side, fontsize=9, color=MUTED)
         axis.set_yticks(places, names)
         axis.set_xlabel(xlabel)
         axis.set_xlim(min(0.0, *heights) if heights else 0.0, 1.16 * reach)
@@ -227,23 +227,23 @@ def _line(axis: Any, x: Numbers, y: Numbers, colour: str) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _limit(axis: Any, limit: float, label: str) -> None:
+def _level(axis: Any, level: float, label: str) -> None:
     """Draw a dashed line, with its label on the side away from the data."""
-    axis.axhline(limit, color=LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+    axis.axhline(level, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
     low, high = axis.get_ylim()
-    below = limit < (low + high) / 2
+    below = level < (low + high) / 2
     room = 0.1 * (high - low)
-    axis.set_ylim(min(low, limit - room) if below else low, high if below else max(high, limit + room))
+    axis.set_ylim(min(low, level - room) if below else low, high if below else max(high, level + room))
     axis.annotate(
         label,
-        (1, limit),
+        (1, level),
         xytext=(-2, -3 if below else 3),
         xycoords=axis.get_yaxis_transform(),
         textcoords="offset points",
         ha="right",
         va="top" if below else "bottom",
         fontsize=9,
-        color=LIMIT,
+        color=MUTED,
     )
 
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from regen.blocks import ModelConfig
 from regen.errors import UserError
 from regen.estimators.base import Estimator, data_matrix, float64
-from regen.estimators.gaussian_sums import GaussianSums, seeds
+from regen.estimators.gaussian_sums import GaussianSums
+from regen.estimators.naming import labelled, named
 from regen.models.base import DataSpec
-from regen.seeding import generator, numpy_generator
+from regen.seeding import derive_seed, generator
 
 TINY = 10 * torch.finfo(torch.float64).eps  # keeps the mean of an empty component defined
 
@@ -35,7 +36,7 @@ class GaussianMixture:
     Parameters:
         n_components: K.
         tol: stop when an iteration gains less than this, in nats an example.
-        reg_covar: floor of the covariances' eigenvalues. The M step is the exact maximum under this floor, so the likelihood
+        reg_covar: least eigenvalue of a covariance. The M step is the exact maximum under this condition, so the likelihood
             never falls (scikit-learn adds the number to the diagonal, which may lower it).
         max_iter: iterations at most.
         n_init: restarts; the one with the highest likelihood is kept.
@@ -171,7 +172,7 @@ class GaussianMixture:
         if all(given is not None for given in start):
             return tuple(float64(given).to(X) for given in start)  # type: ignore[return-value]
         given = None if self.means_init is None else float64(self.means_init).to(X)
-        means = seeds(X, K, numpy_generator(self.random_state, "k-means++", restart)) if given is None else given
+        means = _seeds(X, K, derive_seed(self.random_state, "k-means++", restart)) if given is None else given
         centred = X - X.mean(0)  # the expanded square below loses digits far from the origin
         shifted = means - X.mean(0)
         nearest = (shifted.square().sum(1) - 2 * centred @ shifted.T).argmin(1)
@@ -192,10 +193,24 @@ class GaussianMixture:
         shift = sums / n[:, None]
         covariances = scatters / n[:, None, None] - shift[:, :, None] * shift[:, None, :]
         floor = self.reg_covar * torch.eye(covariances.shape[1], dtype=n.dtype, device=n.device)
-        if bool((torch.linalg.cholesky_ex(covariances - floor).info > 0).any()):  # some eigenvalue lies below the floor
+        if bool((torch.linalg.cholesky_ex(covariances - floor).info > 0).any()):  # some eigenvalue lies below reg_covar
             values, vectors = torch.linalg.eigh(covariances)
             covariances = vectors * values.clamp_min(self.reg_covar)[:, None, :] @ vectors.mT
         return n / n.sum(), about + shift, covariances
+
+
+def _seeds(X: Tensor, K: int, seed: int) -> Tensor:
+    """Return K examples (K, D), each drawn with a probability that grows with its squared distance to those before.
+
+    Raises:
+        UserError: fewer than K different points.
+    """
+    from sklearn.cluster import kmeans_plusplus  # takes a second to import
+
+    centres: np.ndarray = kmeans_plusplus(X.cpu().numpy(), K, random_state=seed % 2**32)[0]
+    if len(np.unique(centres, axis=0)) < K and (points := len(torch.unique(X, dim=0))) < K:
+        raise UserError(f"GaussianMixture: {K} components for {points} different points; ask for at most {points}")
+    return torch.from_numpy(centres).to(X)
 
 
 class Config(ModelConfig):
@@ -235,16 +250,16 @@ class Model(Estimator):
     def fit(self, arrays: Mapping[str, np.ndarray], seed: int = 0) -> list[dict[str, float]]:
         """Fit to `x` (N, D); `labels` (N,), where there are any, are read for `labels_per_class` examples a class only."""
         X = float64(arrays["x"]).flatten(1).to(self.device)
-        labelled = _labelled(arrays.get("labels"), self.config.labels_per_class, seed)
+        examples = labelled(arrays.get("labels"), self.config.labels_per_class, seed)
         means = None
         if self.config.initial == "labels":
-            if labelled is None or len(labelled) != self.config.components:
-                classes = 0 if labelled is None else len(labelled)
+            if examples is None or len(examples) != self.config.components:
+                classes = 0 if examples is None else len(examples)
                 raise UserError(
                     f"mixture: initial is 'labels' with {self.config.components} components for {classes} classes; "
                     f"set components to {classes} or initial to k-means++"
                 )
-            means = torch.stack([X[rows].mean(0) for rows in labelled.values()])
+            means = torch.stack([X[rows].mean(0) for rows in examples.values()])
         fitted = GaussianMixture(
             self.config.components,
             tol=self.config.tolerance,
@@ -255,8 +270,8 @@ class Model(Estimator):
             random_state=seed,
         ).fit(X)
         self.weights, self.means, self.covariances = fitted.weights_, fitted.means_, fitted.covariances_
-        if labelled is not None:
-            self.component_classes = _named(self.mixture, X, labelled).to(self.device)
+        if examples is not None:
+            self.component_classes = named(lambda rows: self.mixture.predict_proba(X[rows]), examples).to(self.device)
         return [{"iteration": i, "log_likelihood": bound} for i, bound in enumerate(fitted.lower_bounds_)]
 
     def log_likelihood(self, x: Any) -> Tensor:
@@ -274,24 +289,3 @@ class Model(Estimator):
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n draws, float32 (n, D): latents for the decoder that the data come from."""
         return self.mixture.sample(n, seed)[0].float()
-
-
-def _labelled(labels: Any, per_class: int, seed: int) -> dict[int, np.ndarray] | None:
-    """A few examples a class, drawn from (seed, class): {class: rows}."""
-    if labels is None or np.ndim(labels) != 1:
-        return None
-    labels = np.asarray(labels)
-    return {
-        int(c): np.sort(numpy_generator(seed, "labelled", int(c)).permutation(np.flatnonzero(labels == c))[:per_class])
-        for c in np.unique(labels)
-    }
-
-
-def _named(mixture: GaussianMixture, X: Tensor, labelled: dict[int, np.ndarray]) -> Tensor:
-    """The class of each component (K,): one to one where the numbers agree, else the class with most of the responsibility."""
-    from scipy.optimize import linear_sum_assignment  # here, for the start-up of everything else
-
-    classes = list(labelled)
-    shares = np.stack([mixture.predict_proba(X[rows]).mean(0).cpu().numpy() for rows in labelled.values()], 1)  # (K, classes)
-    columns = linear_sum_assignment(-shares)[1] if shares.shape[0] == shares.shape[1] else shares.argmax(1)
-    return torch.tensor([classes[column] for column in columns])

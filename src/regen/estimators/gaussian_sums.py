@@ -1,11 +1,10 @@
-"""What a Gaussian mixture's EM needs of all the data: seeds to start from, and its two sums, in chunks that stay in the cache."""
+"""What a Gaussian mixture's EM needs of all the data: its two sums, in chunks that stay in the cache."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -152,23 +151,3 @@ def _whitened(x: Tensor, means: Tensor, whiteners: Tensor, constants: Tensor) ->
     """Joint log-densities (K, B) from white coordinates (x - mu_k) L_k^-T."""
     squares = [((x - mean) @ whitener).square().sum(1) for mean, whitener in zip(means, whiteners, strict=True)]
     return constants[:, None] - torch.stack(squares) / 2
-
-
-def seeds(X: Tensor, K: int, draw: np.random.Generator) -> Tensor:
-    """Return K examples (K, D), each drawn with a probability proportional to its squared distance to those before (k-means++).
-
-    Arthur and Vassilvitskii 2007.
-
-    Raises:
-        UserError: fewer than K different points.
-    """
-    chosen = [X[int(draw.integers(len(X)))]]
-    nearest = torch.full((len(X),), math.inf, dtype=X.dtype, device=X.device)
-    for _ in range(1, K):
-        nearest = torch.minimum(nearest, (X - chosen[-1]).square().sum(1))
-        cumulative = nearest.cumsum(0)
-        if cumulative[-1] == 0:
-            raise UserError(f"GaussianMixture: {K} components for {len(chosen)} different points; ask for at most {len(chosen)}")
-        at = torch.searchsorted(cumulative, cumulative[-1] * draw.random(), right=True)
-        chosen.append(X[int(at.clamp_max(len(X) - 1))])
-    return torch.stack(chosen)

@@ -1,7 +1,7 @@
 """Probabilistic principal component analysis: x = W z + mu + noise, z ~ N(0, I), noise ~ N(0, sigma^2 I).
 
 Tipping and Bishop 1999. `PPCA` is usable alone and has scikit-learn's names; `Model` is the pipeline's member around it.
-PCA is its limit sigma -> 0.
+As sigma tends to 0, it tends to PCA.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class PPCA:
         return torch.addmm(self.mean_, float64(z).to(self.mean_), self.W.T)
 
     def project(self, X: Any) -> Tensor:
-        """Return PCA's scores P (x - mu), (N, d): the limit sigma -> 0. Uncorrelated over the training data."""
+        """Return PCA's scores P (x - mu), (N, d): `transform` as sigma -> 0. Uncorrelated over the training data."""
         return torch.mm(self._data(X) - self.mean_, self.components_.T)
 
     def complete(self, X: Any) -> Tensor:

@@ -15,7 +15,8 @@ from torch import Tensor
 from regen.data.loaders.arrays import as_images
 from regen.drawing import collage, plots
 from regen.evaluation.subject import Subject
-from regen.metrics.values import Measured, measured
+from regen.metrics.bootstrap import standard_error
+from regen.metrics.values import EXACT, P_VALUE_SPREAD, Measured, mean, measured
 from regen.seeding import derive_seed
 
 SAMPLES = 10_000
@@ -39,21 +40,21 @@ def evaluate(subject: Subject) -> Measured:
         plots.training_curves(
             subject.folder / "training.csv", subject.folder / "training.png", {"nats_per_pixel": entropy / pixels}
         )
-    counts = occurrences(samples, letters)
-    wrong = samples[~(samples.flatten(1)[:, None] == letters.flatten(1)).all(2).any(1)]
+    equal = equalities(samples, letters)
+    counts, wrong = equal.sum(0), samples[~equal.any(1)]
     if len(wrong):
         subject.picture("malformed", collage.grid(inked(wrong[:50]), 10))
     write_frequencies(subject, list(names), counts)
     state = list(subject.model.state_dict().values())
     return {
-        "nats_per_pixel": measured(-float(log_likelihood.mean()) / pixels, limit=entropy / pixels),
-        "log_likelihood": measured(float(log_likelihood.mean()), limit=-entropy),
-        "letters": measured(float(counts.sum()) / SAMPLES, limit=1.0),
-        "letters_covered": measured(float((counts > 0).sum()), limit=float(len(letters))),
-        "letters_p_value": measured(equal_frequencies(counts)),
-        "letters_tests_passed": measured(tests_passed(subject, letters), limit=1 - LEVEL),
-        "parameters": measured(float(sum(value.numel() for value in state)), limit=float(DENSE_ENTRIES)),
-        "bytes_held": measured(float(sum(value.numel() * value.element_size() for value in state)), limit=8.0 * DENSE_ENTRIES),
+        "nats_per_pixel": measured(-float(log_likelihood.mean()) / pixels, EXACT, bound=entropy / pixels),
+        "log_likelihood": measured(float(log_likelihood.mean()), EXACT, bound=-entropy),
+        "letters": mean(equal.any(1).double(), bound=1.0),
+        "letters_covered": measured(float(covered(equal)), standard_error(covered, equal), bound=len(letters)),
+        "letters_p_value": measured(equal_frequencies(counts), P_VALUE_SPREAD),
+        "letters_tests_passed": mean(tests_passed(subject, letters).double(), real=1 - LEVEL),
+        "parameters": measured(sum(value.numel() for value in state), EXACT, baseline=DENSE_ENTRIES),
+        "bytes_held": measured(sum(value.numel() * value.element_size() for value in state), EXACT, baseline=8 * DENSE_ENTRIES),
     }
 
 
@@ -69,9 +70,14 @@ def tiles(path: Path, height: int, width: int) -> Tensor:
     return levels.unfold(0, height, height).unfold(1, width, width).reshape(-1, 1, height, width)
 
 
-def occurrences(samples: Tensor, letters: Tensor) -> Tensor:
-    """Return how many of the samples (n, C, H, W) equal each of the letters (L, C, H, W), (L,)."""
-    return (samples.flatten(1)[:, None] == letters.flatten(1)).all(2).sum(0)
+def equalities(samples: Tensor, letters: Tensor) -> Tensor:
+    """Return which of the samples (n, C, H, W) equals which of the letters (L, C, H, W), (n, L)."""
+    return (samples.flatten(1)[:, None] == letters.flatten(1)).all(2)
+
+
+def covered(equal: Tensor) -> Tensor:
+    """Return how many of the letters occur among samples, from their equalities (n, L)."""
+    return equal.any(0).sum()
 
 
 def equal_frequencies(counts: Tensor) -> float:
@@ -81,11 +87,11 @@ def equal_frequencies(counts: Tensor) -> float:
     return float(chisquare(counts.numpy()).pvalue) if int(counts.sum()) else 0.0
 
 
-def tests_passed(subject: Subject, letters: Tensor) -> float:
-    """Return the share of independent sets of samples that pass the test of equal frequencies."""
+def tests_passed(subject: Subject, letters: Tensor) -> Tensor:
+    """Return which of independent sets of samples pass the test of equal frequencies, (SETS,)."""
     seeds = [derive_seed(subject.seed, "letters", i) for i in range(SETS)]
-    p_values = [equal_frequencies(occurrences(subject.model.sample(SAMPLES, seed=seed).cpu(), letters)) for seed in seeds]
-    return sum(p >= LEVEL for p in p_values) / SETS
+    p_values = [equal_frequencies(equalities(subject.model.sample(SAMPLES, seed=seed).cpu(), letters).sum(0)) for seed in seeds]
+    return torch.tensor(p_values) >= LEVEL
 
 
 def write_frequencies(subject: Subject, names: list[str], counts: Tensor) -> None:
@@ -98,8 +104,8 @@ def write_frequencies(subject: Subject, names: list[str], counts: Tensor) -> Non
     half = 1.96 * math.sqrt(fair * (1 - 1 / len(names)))
     with plots.figure(subject.folder / "frequencies.png", (6.4, 2.9)) as (axis,):
         bars(axis, names, counts)
-        axis.axhspan(fair - half, fair + half, color=plots.LIMIT, alpha=0.18, linewidth=0)
-        axis.axhline(fair, color=plots.LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+        axis.axhspan(fair - half, fair + half, color=plots.MUTED, alpha=0.18, linewidth=0)
+        axis.axhline(fair, color=plots.MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
         axis.set_ylabel(f"of {SAMPLES:,} samples")
         axis.grid(axis="x", visible=False)
 

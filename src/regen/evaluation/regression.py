@@ -10,7 +10,8 @@ import torch
 
 from regen.drawing import plots
 from regen.evaluation.subject import Subject
-from regen.metrics.values import Measured, mean, measured
+from regen.metrics.bootstrap import ratio, standard_error
+from regen.metrics.values import ROUNDING, Measured, mean, measured
 
 
 def evaluate(subject: Subject) -> Measured:
@@ -26,21 +27,14 @@ def evaluate(subject: Subject) -> Measured:
     write_weights(subject)
     sigma = float(model.variance.sqrt())
     residual_plot({name: (predicted[name].numpy(), residuals[name].numpy()) for name in splits}, sigma, subject)
-    x, y = splits["train"]
-    total = (splits["test"][1] - y.mean()).square().mean()
-    return {
-        "log_likelihood": mean(log_likelihood["test"], limit=log_likelihood["train"]),
-        "residual_variance": mean(residuals["test"].square(), limit=float(model.variance)),
-        "variance_explained": measured(
-            float(1 - residuals["test"].square().mean() / total), limit=explained(y, residuals["train"])
-        ),
-        "lstsq_difference": measured(lstsq_difference(model, x, y), limit=0.0),
-    }
-
-
-def explained(y: torch.Tensor, residual: torch.Tensor) -> float:
-    """Return R^2, the share of the variance of y that is not in the residual."""
-    return float(1 - residual.square().mean() / y.var(correction=0))
+    measures: Measured = {}
+    for split, suffix in (("test", ""), ("train", "_train")):
+        squares = torch.stack([residuals[split], splits[split][1] - splits["train"][1].mean()], 1).square()
+        measures[f"log_likelihood{suffix}"] = mean(log_likelihood[split])
+        measures[f"residual_variance{suffix}"] = mean(squares[:, 0])
+        measures[f"variance_explained{suffix}"] = measured(1 - float(ratio(squares)), standard_error(ratio, squares), bound=1.0)
+    measures["lstsq_difference"] = measured(lstsq_difference(model, *splits["train"]), ROUNDING, bound=0.0)
+    return measures
 
 
 def lstsq_difference(model: Any, x: torch.Tensor, y: torch.Tensor) -> float:
@@ -65,13 +59,13 @@ def write_weights(subject: Subject) -> None:
     places = range(len(rows))
     with plots.figure(subject.folder / "weights.png", (6.4, 0.36 * len(rows) + 1.0)) as (axis,):
         for place, (_, w, error) in zip(places, rows, strict=True):
-            colour = plots.COLOURS[0] if abs(w) > 2 * error else plots.LIMIT  # grey: it may as well be 0
+            colour = plots.COLOURS[0] if abs(w) > 2 * error else plots.MUTED  # grey: it may as well be 0
             axis.plot([w - 2 * error, w + 2 * error], [place, place], color=colour, linewidth=2.2)
             axis.plot([w], [place], "o", color=colour, markersize=6)
             axis.annotate(
                 f"{w:.1f} ± {error:.1f}", (1, place), xycoords=axis.get_yaxis_transform(), ha="right", va="center", fontsize=8.5
             )
-        axis.axvline(0, color=plots.LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+        axis.axvline(0, color=plots.MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
         low, high = axis.get_xlim()
         axis.set_xlim(low, high + 0.22 * (high - low))
         axis.set_yticks(places, [name for name, *_ in rows])
@@ -81,10 +75,10 @@ def write_weights(subject: Subject) -> None:
 
 def residual_plot(splits: dict[str, tuple[np.ndarray, np.ndarray]], sigma: float, subject: Subject) -> None:
     """Draw residuals over predictions, with the band of +- 2 sigma, and their histograms beside N(0, sigma^2)."""
-    colours = {"train": plots.LIMIT, "test": plots.COLOURS[1]}
+    colours = {"train": plots.MUTED, "test": plots.COLOURS[1]}
     with plots.figure(subject.folder / "residuals.png", (8.2, 3.8), 1, 2, width_ratios=(3, 1), sharey=True) as (left, right):
         left.axhspan(-2 * sigma, 2 * sigma, color=plots.COLOURS[0], alpha=0.08, linewidth=0)
-        left.axhline(0, color=plots.LIMIT, linestyle=(0, (4, 3)), linewidth=1.2)
+        left.axhline(0, color=plots.MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
         for name, (x, y) in splits.items():
             left.scatter(x, y, s=14, color=colours[name], alpha=0.65, linewidths=0, label=f"{name}, {len(x)}")
         left.annotate("± 2 σ", (0, 2 * sigma), xycoords=left.get_yaxis_transform(), xytext=(4, 3), textcoords="offset points",

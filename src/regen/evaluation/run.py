@@ -33,9 +33,9 @@ def run(key: str, given: Params, data: Path, model: Path, classifier: Path | Non
     """
     device = Devices("fp32", given.threads).device  # figures are measured in full precision
     trained = families.load(model).to(device)
-    judge = None if classifier is None else families.load(classifier).to(device)
+    reader = None if classifier is None else families.load(classifier).to(device)
     with folders.replacing(figures) as part:
-        subject = Subject(trained, judge, given.seed, data=data, history=model, folder=part)
+        subject = Subject(trained, reader, given.seed, data=data, history=model, folder=part)
         measured = evaluate(subject)
     write(measured, metrics)
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a trained model, the data that it was trained and is tested on, and who classifiers it."""
+"""What is evaluated: a trained model, the data that it was trained and is tested on, and the classifier that reads its images."""
 
 from __future__ import annotations
 

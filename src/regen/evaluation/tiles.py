@@ -15,10 +15,12 @@ from torch import Tensor
 from regen.data.tiles import sections
 from regen.data.tiles.samplers import SAMPLERS, Tiles
 from regen.drawing import collage, plots
+from regen.estimators.spectrum import spectrum
 from regen.evaluation.images import latents
+from regen.evaluation.pca import PCA
 from regen.evaluation.subject import Subject
 from regen.metrics import aggregate_posterior, coverage
-from regen.metrics.reconstruction import PCA
+from regen.metrics.bootstrap import ratio, standard_error
 from regen.metrics.values import Measured, mean, measured
 from regen.metrics.values import pixels as as_floats
 from regen.models.variational import kl
@@ -69,21 +71,23 @@ def evaluate(given: Subject) -> Measured:
 def reconstructed(subject: TilesSubject, train: Tensor, test: Tensor) -> Measured:
     """How much of the test brain's variance survives, beside PCA of as many numbers a tile."""
     dim = subject.model.config.latent_dim
-    linear = PCA(train, dim, subject.seed)
+    linear = PCA(train, dim)
     got, best = subject.apply(subject.model.reconstruct, test), linear.reconstruct(test)
     rows = {"original": as_floats(test[:16]), "model": got[:16], f"PCA, {dim}": best[:16]}
     subject.picture("reconstructions", collage.rows(rows))
-    return {"test_brain_variance_explained": measured(explained(test, got), limit=explained(test, best))}
+    squares = squared_deviations(test, got)
+    explained, by_pca = (1 - float(ratio(found)) for found in (squares, squared_deviations(test, best)))
+    return {"test_brain_variance_explained": measured(explained, standard_error(ratio, squares), baseline=by_pca)}
 
 
-def explained(x: Tensor, y: Tensor) -> float:
-    """Return 1 - sum ||x - y||^2 / sum ||x - mean x||^2 over tiles, the mean taken pixel by pixel."""
+def squared_deviations(x: Tensor, y: Tensor) -> Tensor:
+    """Return ||x - y||^2 and ||x - mean x||^2 of each tile, (N, 2), the mean taken pixel by pixel over tiles."""
     x, y = as_floats(x).double(), y.double()
-    return 1 - float((x - y).square().sum() / (x - x.mean(0)).square().sum())
+    return torch.stack([(x - y).square().flatten(1).sum(1), (x - x.mean(0)).square().flatten(1).sum(1)], 1)
 
 
 def posterior(subject: TilesSubject, x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return the posterior's means and deviations, each (N, d), of a variational model; the latents and None of an autoencoder."""
+    """Return the posterior's means and deviations, each (N, d), of a variational model, or an autoencoder's latents and None."""
     if hasattr(subject.model, "posterior"):
         return subject.pair(subject.model.posterior, x)
     return subject.apply(subject.model.encode, x), None
@@ -126,19 +130,20 @@ def made(subject: TilesSubject, mu: Tensor, test: Tensor, train: Tensor) -> Meas
     """Draw new tiles and measure their detail."""
     model, prior = subject.model, latents.Gaussian.standard(mu.shape[1])
     decoded = subject.apply(model.decode, prior.sample(TESTED, subject.seed))
-    if not hasattr(model, "sample"):  # an autoencoder: the Gaussian of its latents stands in for a distribution
+    if not hasattr(model, "sample"):  # an autoencoder has no prior: the Gaussian of its latents stands in for one
         subject.picture("samples_prior", collage.grid(decoded[:100]))
         decoded = subject.apply(model.decode, latents.Gaussian.fitted(mu).sample(TESTED, subject.seed))
     subject.picture("samples", collage.grid(decoded[:100]))
     subject.picture("samples_few", collage.grid(decoded[100:110], enlarge=2))
-    real = detail(test)
-    return {"detail": measured(detail(decoded) / real, limit=detail(train) / real)}
+    of_new, of_test, of_train = (detail(x) for x in (decoded, test, train))
+    error = standard_error(lambda new, real: new.mean() / real.mean(), of_new, of_test)
+    return {"detail": measured(float(of_new.mean() / of_test.mean()), error, real=float(of_train.mean() / of_test.mean()))}
 
 
-def detail(tiles: Tensor) -> float:
-    """Return the mean squared difference of neighbouring pixels of a row, of tiles with pixels from 0 to 1."""
+def detail(tiles: Tensor) -> Tensor:
+    """Return the mean squared difference of neighbouring pixels of a row, of each tile with pixels from 0 to 1, (N,)."""
     x = as_floats(tiles)
-    return float((x[..., 1:] - x[..., :-1]).square().mean())
+    return (x[..., 1:] - x[..., :-1]).square().flatten(1).mean(1).double()
 
 
 def interpolations(subject: TilesSubject) -> None:
@@ -171,16 +176,17 @@ def plane(subject: TilesSubject) -> Measured:
         section, top, left = source.sampler(n, numpy_generator(subject.seed, "plane", split))
         z.append(subject.apply(subject.model.encode, torch.from_numpy(source.read(section, top, left))[:, None]))
         labels.append(source.brains[section])
-    latent = torch.cat(z)
-    centred = (latent - latent.mean(0)).double()
-    axes = latents.Gaussian.fitted(latent).axes.double()
-    scores = centred @ (axes[:, :2] / axes[:, :2].norm(dim=0))
+    latent = torch.cat(z).double()
+    mean_, _, _, vectors = spectrum(latent, 2)
+    centred = latent - mean_
+    scores = centred @ vectors[:2].T
     split_of = {brain: entry["split"] for brain, entry in subject.statistics["brains"].items()}
     names = [brain if split_of[brain] == "train" else f"{brain} ({split_of[brain]})" for brain in brains]
     share = scores.square().sum(0) / centred.square().sum()
     xlabel, ylabel = (f"component {k + 1}: {float(share[k]):.0%} of the variance" for k in (0, 1))
     panels(scores.numpy(), np.concatenate(labels), names, (xlabel, ylabel), subject.folder / "latents_by_brain.png")
-    return {"plane_variance": measured(float(share.sum()))}
+    squares = torch.stack([scores.square().sum(1), centred.square().sum(1)], 1)
+    return {"plane_variance": measured(float(ratio(squares)), standard_error(ratio, squares))}
 
 
 def panels(points: np.ndarray, labels: np.ndarray, names: list[str], axes: tuple[str, str], out: Path) -> None:

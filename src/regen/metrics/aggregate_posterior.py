@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from regen.metrics.bootstrap import standard_error
 from regen.metrics.values import Measured, features, measured
 
 ACTIVE = 0.01  # variance of a posterior mean, over tiles, above which its latent says something (Burda et al. 2016)
@@ -26,17 +27,30 @@ def aggregate_measures(mu: Tensor, sigma: Tensor) -> Measured:
 
     * aggregate_divergence: KL(N(m, S) || N(0, I)) in nats with q(z)'s mean and covariance, (tr S + m'm - d - log det S) / 2:
       the part of the rate that says nothing of the tile, and how far draws of the prior are from what was decoded in training.
-      Its limit is 0.
-    * active_latents: latents whose posterior mean varies, of d.
+      Its bound is 0.
+    * active_latents: latents whose posterior mean varies; the bound is d, all of them.
+
+    Errors are bootstrapped over tiles.
 
     Raises:
         UserError: values that are not finite.
     """
-    mean, covariance = moments(mu, sigma)
-    d = len(mean)
-    divergence = 0.5 * (covariance.trace() + mean @ mean - d - torch.linalg.slogdet(covariance).logabsdet)
-    active = int((features(mu, "posterior means").var(0, correction=0) > ACTIVE).sum())
-    return {"aggregate_divergence": measured(float(divergence), limit=0.0), "active_latents": measured(active, limit=d)}
+    both = torch.stack([features(mu, "posterior means"), features(sigma, "posterior deviations")], 1)  # (N, 2, d)
+    figures = {"aggregate_divergence": (_divergence, 0.0), "active_latents": (_active, both.shape[2])}
+    return {
+        name: measured(float(figure(both)), standard_error(figure, both), bound=bound)
+        for name, (figure, bound) in figures.items()
+    }
+
+
+def _divergence(both: Tensor) -> Tensor:
+    mean, covariance = moments(*both.unbind(1))
+    divergence: Tensor = 0.5 * (covariance.trace() + mean @ mean - len(mean) - torch.linalg.slogdet(covariance).logabsdet)
+    return divergence
+
+
+def _active(both: Tensor) -> Tensor:
+    return (both[:, 0].var(0, correction=0) > ACTIVE).sum()
 
 
 def variances(mu: Tensor, sigma: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from regen.errors import UserError
+from regen.metrics.bootstrap import standard_error
 from regen.metrics.values import Measured, features, mean, measured
 
 
@@ -31,21 +33,27 @@ def attribute_measures(logits: Tensor, labels: Tensor) -> Measured:
 
     * attribute_accuracy: share of all N x A readings that are right. Most attributes are rare, so it is high by itself.
     * exact_match: share of images all of whose attributes are right.
-    * macro_f1: mean of F1 = 2 TP / (2 TP + FP + FN) over the attributes that occur among the test images.
+    * macro_f1: mean of F1 = 2 TP / (2 TP + FP + FN) over the attributes that occur among the test images; its error is
+      bootstrapped over images.
 
     Raises:
         UserError: different shapes, or logits that are not finite.
     """
     read, true = _readings(logits, labels)
-    tp, wrong = _counts(read, true)
-    present = true.any(0)
-    f1 = (2 * tp / (2 * tp + wrong).clamp_min(1))[present]
-    per_image = (read == true).double().mean(1)
+    both = torch.stack([read, true], 1)  # (N, 2, A)
     return {
-        "attribute_accuracy": mean(per_image, limit=1.0),
+        "attribute_accuracy": mean((read == true).double().mean(1), bound=1.0),
         "exact_match": _proportion((read == true).all(1)),
-        "macro_f1": measured(f1.mean().item() if len(f1) else math.nan, limit=1.0),
+        "macro_f1": measured(_macro_f1(both), standard_error(_macro_f1, both), bound=1.0),
     }
+
+
+def _macro_f1(both: Tensor) -> float:
+    """Return the macro F1 of readings and truth, (N, 2, A)."""
+    read, true = both.unbind(1)
+    tp, wrong = _counts(read, true)
+    f1 = (2 * tp / (2 * tp + wrong).clamp_min(1))[true.any(0)]
+    return f1.mean().item() if len(f1) else math.nan
 
 
 def worst_attributes(logits: Tensor, labels: Tensor, names: list[str], count: int = 10) -> list[dict[str, str | int | float]]:
@@ -83,4 +91,4 @@ def _counts(read: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
 def _proportion(right: Tensor) -> dict[str, float]:
     p = right.double().mean().item()
-    return measured(p, limit=1.0, error=math.sqrt(p * (1 - p) / len(right)))
+    return measured(p, math.sqrt(p * (1 - p) / len(right)), bound=1.0)

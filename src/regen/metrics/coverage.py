@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from regen.data.tiles.samplers import Ints, Sampler
-from regen.metrics.values import Measured, measured
+from regen.metrics.values import P_VALUE_SPREAD, Measured, measured
 from regen.seeding import numpy_generator
 
 DRAWS, AT_ONCE = 10_000_000, 500_000
@@ -28,7 +28,7 @@ class InsideWithoutLast:
 
 
 def coverage_measures(sampler: Sampler, sizes: Ints, tile: int, seed: int = 0, draws: int = DRAWS) -> Measured:
-    """Return `coverage_p`: the p-value of Pearson's chi-square for pixels equally often seen.
+    """Return `coverage_p`: the p-value of Pearson's chi-square for pixels equally often seen. Its error is a p-value's own.
 
     Pixels of one tile are neighbours, so of each tile drawn one pixel, at a place in the tile drawn uniformly, is counted:
     counts are then multinomial, and every pixel has the same probability if and only if tiles cover all equally. Pixels are
@@ -48,7 +48,7 @@ def coverage_measures(sampler: Sampler, sizes: Ints, tile: int, seed: int = 0, d
             place = (start + rng.integers(tile, size=len(start))) % (2 * side)
             zones.append(zone(np.minimum(place, 2 * side - 1 - place), side, tile))
         observed += np.bincount((group[section] * 10 + zones[0]) * 10 + zones[1], minlength=expected.size)
-    return {"coverage_p": measured(chi_square(observed, draws * expected.ravel() / expected.sum()))}
+    return {"coverage_p": measured(chi_square(observed, draws * expected.ravel() / expected.sum()), P_VALUE_SPREAD)}
 
 
 def zone(pixel: Ints, side: Ints, tile: int) -> Ints:

@@ -1,34 +1,75 @@
-"""All distances between samples and test data in a classifier's features, each beside the same figure for training data."""
+"""Distances between sets of samples and test data in a classifier's features, each beside the same figure of training data."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from regen.errors import UserError
 from regen.metrics.frechet import frechet_distance, kernel_distance
-from regen.metrics.neighbours import manifold_measures
-from regen.metrics.values import Measured, measured
+from regen.metrics.neighbours import Manifold
+from regen.metrics.values import Measured, over_sets
 from regen.seeding import generator
 
+SETS = 4  # of samples, drawn with other seeds: a figure is their mean, its error their standard deviation
 
-def compare(samples: Tensor, test: Tensor, train: Tensor, seed: int = 0) -> Measured:
-    """Return Frechet and kernel distance, precision, recall, density and coverage of `samples` (n, d) against `test` (m, d).
 
-    The limit of each is the same figure for n training examples, drawn without replacement, in place of the samples: what a
-    model would get that had learned the distribution, with the same counts.
+def compare(samples: Sequence[Tensor], test: Tensor, train: Tensor, seed: int = 0) -> Measured:
+    """Return Frechet and kernel distance, precision, recall, density and coverage of sets (n, d) against `test` (m, d).
+
+    Each is the mean over the sets, beside the same figure of training examples in place of samples: what a model would get
+    that had learned the distribution, with the same counts.
 
     Raises:
-        UserError: fewer training examples than samples, values that are not finite, or different dimensions.
+        UserError: fewer training examples than samples in a set, values that are not finite, or different dimensions.
     """
-    if len(train) < len(samples):
-        raise UserError(
-            f"samples: {len(samples)} are more than the {len(train)} training examples that set the limit; draw fewer samples"
-        )
-    chosen = torch.randperm(len(train), generator=generator(seed, "limit"))[: len(samples)]
-    limits = _compare(train[chosen.to(train.device)], test)
-    return {name: measured(value, limits[name]) for name, value in _compare(samples, test).items()}
+    manifold = Manifold(test)
+
+    def figures(x: Tensor) -> dict[str, float]:
+        distances = {"frechet_distance": frechet_distance(x, test), "kernel_distance": kernel_distance(x, test)}
+        return {**distances, **manifold.measures(x)}
+
+    real = training_sets(train, len(samples[0]), len(samples), seed)
+    return over([*map(figures, samples)], [*map(figures, real)])
 
 
-def _compare(x: Tensor, y: Tensor) -> dict[str, float]:
-    return {"frechet_distance": frechet_distance(x, y), "kernel_distance": kernel_distance(x, y), **manifold_measures(x, y)}
+def completeness(places: Mapping[str, Sequence[Tensor]], test: Tensor, train: Tensor, seed: int = 0) -> Measured:
+    """Return, of sets of samples (n, d) from each place of a latent space, as `compare` does:
+
+    * completeness_<place>: the share of samples on the real manifold, the precision of `neighbours.Manifold`.
+    * frechet_distance_<place>.
+
+    Raises:
+        UserError: as `compare`.
+    """
+    manifold = Manifold(test)
+
+    def figures(x: Tensor) -> dict[str, float]:
+        return {"completeness": manifold.precision(x), "frechet_distance": frechet_distance(x, test)}
+
+    first = next(iter(places.values()))
+    real = [figures(x) for x in training_sets(train, len(first[0]), len(first), seed)]
+    return {
+        f"{name}_{place}": entry
+        for place, samples in places.items()
+        for name, entry in over([*map(figures, samples)], real).items()
+    }
+
+
+def over(samples: Sequence[Mapping[str, float]], real: Sequence[Mapping[str, float]]) -> Measured:
+    """Return the figures of sets of samples as one, beside those of sets of training examples."""
+    return {name: over_sets([one[name] for one in samples], real=[one[name] for one in real]) for name in samples[0]}
+
+
+def training_sets(train: Tensor, n: int, sets: int = SETS, seed: int = 0) -> list[Tensor]:
+    """Return up to `sets` sets of n training examples, none of them in two.
+
+    Raises:
+        UserError: fewer than n training examples.
+    """
+    if len(train) < n:
+        raise UserError(f"samples: {n} are more than the {len(train)} training examples beside them; draw fewer samples")
+    order = torch.randperm(len(train), generator=generator(seed, "training sets")).to(train.device)
+    return [train[chosen] for chosen in torch.split(order, n)[: min(sets, len(train) // n)]]

@@ -6,50 +6,72 @@ import torch
 from torch import Tensor
 
 from regen.errors import UserError
+from regen.metrics.bootstrap import standard_error
 from regen.metrics.equal_pixels import equal_pixels
-from regen.metrics.values import Measured, features, images, measured, pixels, same_dimensions
+from regen.metrics.values import Measured, features, images, mean, measured, pixels, same_dimensions
 
 PRECISION_NEIGHBOURS = 3  # k of Kynkaanniemi et al. 2019
 DENSITY_NEIGHBOURS = 5  # k of Naeem et al. 2020
 NEAR_QUANTILE = 0.05  # a sample is a near-copy if it lies nearer to training data than this share of real test images does
 
 
-def manifold_measures(samples: Tensor, real: Tensor, chunk: int = 1000) -> dict[str, float]:
-    """Return precision, recall, density and coverage of `samples` (n, d) against `real` (m, d) features.
-
-    B_k(x) is the ball around x that reaches its k-th nearest neighbour in x's own set.
-
-    * precision: share of samples inside some real B_3; recall: share of real examples inside some sample's B_3
-      (Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 1 to 3).
-    * density: mean over samples of the number of real B_5 that hold it, / 5 (1 for real data; more where samples crowd);
-      coverage: share of real B_5 that hold a sample (Naeem et al. 2020, arXiv 2002.09797, eq. 3 and 5).
+class Manifold:
+    """Real examples (m, d) in features, each with a ball around it: B_k(x) reaches x's k-th nearest neighbour in its own set.
 
     Raises:
-        UserError: fewer than 6 examples, values that are not finite, or different dimensions.
+        UserError: fewer than 6 examples, or values that are not finite.
     """
-    samples = features(samples, "samples", at_least=DENSITY_NEIGHBOURS + 1)
-    real = features(real, "reference", at_least=DENSITY_NEIGHBOURS + 1)
-    same_dimensions(samples=samples, reference=real)
-    (sample_radius,) = _radii(samples, [PRECISION_NEIGHBOURS], chunk)
-    real_radius, density_radius = _radii(real, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS], chunk)
-    precise, crowd = 0, 0
-    recalled = torch.zeros(len(real), dtype=torch.bool)
-    covered = torch.zeros(len(real), dtype=torch.bool)
-    for part, radius in zip(torch.split(samples, chunk), torch.split(sample_radius, chunk), strict=True):
-        distance = _distances(part, real)  # (chunk, m)
-        # Closed balls for precision and recall, open ones for density and coverage, as their authors' programs have them:
-        # a set against itself then has a density of exactly 1.
-        precise += int((distance <= real_radius).any(1).sum())
-        recalled |= (distance <= radius[:, None]).any(0)
-        held = distance < density_radius
-        crowd += int(held.sum())
-        covered |= held.any(0)
-    return {
-        "precision": precise / len(samples),
-        "recall": recalled.double().mean().item(),
-        "density": crowd / (DENSITY_NEIGHBOURS * len(samples)),
-        "coverage": covered.double().mean().item(),
-    }
+
+    def __init__(self, real: Tensor, chunk: int = 1000) -> None:
+        self.real, self.chunk = features(real, "reference", at_least=DENSITY_NEIGHBOURS + 1), chunk
+        self.radius, self.density_radius = _radii(self.real, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS], chunk)
+
+    def precision(self, samples: Tensor) -> float:
+        """Return the share of samples (n, d) inside some real B_3 (Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 2).
+
+        Raises:
+            UserError: values that are not finite, or different dimensions.
+        """
+        samples = self._checked(samples)
+        inside = [(_distances(part, self.real) <= self.radius).any(1) for part in torch.split(samples, self.chunk)]
+        return torch.cat(inside).double().mean().item()
+
+    def measures(self, samples: Tensor) -> dict[str, float]:
+        """Return precision, recall, density and coverage of samples (n, d).
+
+        * precision: share of samples inside some real B_3; recall: share of real examples inside some sample's B_3
+          (Kynkaanniemi et al. 2019, arXiv 1904.06991, eq. 1 to 3).
+        * density: mean over samples of the number of real B_5 that hold it, / 5 (1 for real data; more where samples crowd);
+          coverage: share of real B_5 that hold a sample (Naeem et al. 2020, arXiv 2002.09797, eq. 3 and 5).
+
+        Raises:
+            UserError: fewer than 6 samples, values that are not finite, or different dimensions.
+        """
+        samples = self._checked(samples)
+        (sample_radius,) = _radii(samples, [PRECISION_NEIGHBOURS], self.chunk)
+        precise, crowd = 0, 0
+        recalled = torch.zeros(len(self.real), dtype=torch.bool)
+        covered = torch.zeros(len(self.real), dtype=torch.bool)
+        for part, radius in zip(torch.split(samples, self.chunk), torch.split(sample_radius, self.chunk), strict=True):
+            distance = _distances(part, self.real)  # (chunk, m)
+            # Closed balls for precision and recall, open ones for density and coverage, as their authors' programs have them:
+            # a set against itself then has a density of exactly 1.
+            precise += int((distance <= self.radius).any(1).sum())
+            recalled |= (distance <= radius[:, None]).any(0)
+            held = distance < self.density_radius
+            crowd += int(held.sum())
+            covered |= held.any(0)
+        return {
+            "precision": precise / len(samples),
+            "recall": recalled.double().mean().item(),
+            "density": crowd / (DENSITY_NEIGHBOURS * len(samples)),
+            "coverage": covered.double().mean().item(),
+        }
+
+    def _checked(self, samples: Tensor) -> Tensor:
+        samples = features(samples, "samples", at_least=DENSITY_NEIGHBOURS + 1)
+        same_dimensions(samples=samples, reference=self.real)
+        return samples
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
@@ -121,25 +143,36 @@ def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
       arXiv 2004.05675).
     * nearest_distance: the median of d(sample, train), RMS in [0, 1].
 
-    Limits: the same of the test images. Noise on every pixel hides a copy: compare pixel art on its own
-    grid, `grid.snap(samples), grid.shrink(test), grid.shrink(train)`.
+    Beside each stands the same of the test images. Errors are bootstrapped over samples and test images. Noise on every pixel
+    hides a copy: compare pixel art on its own grid, `grid.snap(samples), grid.shrink(test), grid.shrink(train)`.
 
     Raises:
         UserError: no images, different shapes or values that are not finite.
     """
     images(samples, "samples"), images(test, "test images"), images(train, "training images")
     (of_samples, sample_copies), (of_test, test_copies) = (_nearest_training_image(x, train) for x in (samples, test))
-    threshold = of_test.quantile(NEAR_QUANTILE)
+    near_error, copying_error = (standard_error(figure, of_samples, of_test) for figure in (_near, _nearer))
+    return {
+        "copies": mean(sample_copies.double(), real=test_copies.double()),
+        "near_copies": measured(float(_near(of_samples, of_test)), near_error, real=float(_near(of_test, of_test))),
+        "copying": measured(float(_nearer(of_samples, of_test)), copying_error, real=0.5),
+        "nearest_distance": measured(
+            of_samples.median().item(), standard_error(torch.median, of_samples), real=of_test.median().item()
+        ),
+    }
+
+
+def _near(of_samples: Tensor, of_test: Tensor) -> Tensor:
+    """Return the share of samples whose distance is within the nearest `NEAR_QUANTILE` of the test images'."""
+    return (of_samples <= of_test.quantile(NEAR_QUANTILE)).double().mean()
+
+
+def _nearer(of_samples: Tensor, of_test: Tensor) -> Tensor:
+    """Return P(of_samples < of_test) + P(equal) / 2 over all pairs, the Mann-Whitney statistic."""
     order = of_test.sort().values
     farther = len(order) - torch.searchsorted(order, of_samples, right=True)  # test images farther away than each sample
     at_least = len(order) - torch.searchsorted(order, of_samples)
-    copying = (farther + at_least).double().mean().item() / (2 * len(order))
-    return {
-        "copies": _share(sample_copies, test_copies),
-        "near_copies": _share(of_samples <= threshold, of_test <= threshold),
-        "copying": measured(copying, limit=0.5),
-        "nearest_distance": measured(of_samples.median().item(), limit=of_test.median().item()),
-    }
+    return (farther + at_least).double().mean() / (2 * len(order))
 
 
 def _nearest_training_image(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,7 +188,3 @@ def _nearest_training_image(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
 
 def _grey_levels(x: Tensor) -> Tensor:
     return x if x.dtype == torch.uint8 else x.mul(255).round()
-
-
-def _share(of_samples: Tensor, of_test: Tensor) -> dict[str, float]:
-    return measured(of_samples.double().mean().item(), limit=of_test.double().mean().item())

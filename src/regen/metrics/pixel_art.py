@@ -88,7 +88,7 @@ class Grid:
 
 
 def pixel_measures(samples: Tensor, test: Tensor, grid: Grid) -> Measured:
-    """Return on_grid and in_palette of (N, 3, size, size) samples, means over images; the limit is that of test images.
+    """Return on_grid and in_palette of (N, 3, size, size) samples, means over images, beside those of test images.
 
     Raises:
         UserError: no images, different shapes, or values that are not finite.
@@ -96,8 +96,8 @@ def pixel_measures(samples: Tensor, test: Tensor, grid: Grid) -> Measured:
     images(samples, "samples"), images(test, "test images")
     same_dimensions(samples=samples, test=test)
     return {
-        "on_grid": mean(grid.on_grid(samples), limit=grid.on_grid(test)),
-        "in_palette": mean(grid.in_palette(samples), limit=grid.in_palette(test)),
+        "on_grid": mean(grid.on_grid(samples), real=grid.on_grid(test)),
+        "in_palette": mean(grid.in_palette(samples), real=grid.in_palette(test)),
     }
 
 

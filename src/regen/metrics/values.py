@@ -1,32 +1,70 @@
-"""What goes into a measure (images, features) and what comes out of it (values beside limits)."""
+"""What goes into a measure (images, features) and what comes out of it: values with errors, and what they are held against."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from regen.errors import UserError
 
-Measured = dict[str, dict[str, float]]  # {measure: {"value": ..., "limit"?: ..., "error"?: ...}}, as in metrics/<model>.json
+# {measure: {"value": ..., "error": ..., and at most one of "bound", "baseline" and "real"}}
+Measured = dict[str, dict[str, float]]
+AGAINST = ("bound", "baseline", "real")
+EXACT = 0.0  # error of what is counted, and would be the same however often it was measured
+ROUNDING = 1e-9  # error of what differs by the rounding of float64 alone
+P_VALUE_SPREAD = 12**-0.5  # of a p-value where what is tested holds: it is then uniform from 0 to 1
 
 
-def measured(value: float, limit: float | None = None, error: float | None = None) -> dict[str, float]:
-    """Return one entry of metrics/<model>.json."""
-    entry = {"value": float(value)}
-    if limit is not None:
-        entry["limit"] = float(limit)
-    if error is not None:
-        entry["error"] = float(error)
-    return entry
+def measured(
+    value: float, error: float, *, bound: float | None = None, baseline: float | None = None, real: float | None = None
+) -> dict[str, float]:
+    """Return one figure, and what it is held against.
+
+    Args:
+        value: of the model.
+        error: one standard deviation of the value; `EXACT` or `ROUNDING` where nothing was drawn.
+        bound: of theory; nothing can beat it.
+        baseline: the same figure of another method of the same size.
+        real: the same figure of real data that were not seen in training.
+
+    Raises:
+        ValueError: more than one of `bound`, `baseline` and `real`.
+    """
+    against = {name: other for name, other in zip(AGAINST, (bound, baseline, real), strict=True) if other is not None}
+    if len(against) > 1:
+        raise ValueError(f"a figure is held against one of {', '.join(AGAINST)}, got {', '.join(against)}")
+    return {name: float(number) for name, number in {"value": value, "error": error, **against}.items()}
 
 
-def mean(per_example: Tensor, limit: Tensor | float | None = None) -> dict[str, float]:
-    """Return the mean over examples with its standard error, s / sqrt(n), beside the mean of the limit."""
+def mean(
+    per_example: Tensor,
+    *,
+    bound: Tensor | float | None = None,
+    baseline: Tensor | float | None = None,
+    real: Tensor | float | None = None,
+) -> dict[str, float]:
+    """Return the mean over examples with its standard error, s / sqrt(n), and the mean of what it is held against."""
     per_example = per_example.double()
     error = per_example.std().item() / math.sqrt(len(per_example)) if len(per_example) > 1 else 0.0
-    return measured(per_example.mean().item(), limit.double().mean().item() if isinstance(limit, Tensor) else limit, error)
+    others = {name: _mean(other) for name, other in zip(AGAINST, (bound, baseline, real), strict=True)}
+    return measured(per_example.mean().item(), error, **others)
+
+
+def _mean(other: Tensor | float | None) -> float | None:
+    return other.double().mean().item() if isinstance(other, Tensor) else other
+
+
+def over_sets(values: Sequence[float], *, real: Sequence[float] = ()) -> dict[str, float]:
+    """Return the mean of a figure over several sets of samples, with the standard deviation between sets.
+
+    `real`: the figure of sets of real examples, as large as those of the samples.
+    """
+    draws = torch.tensor(values, dtype=torch.float64)
+    error = draws.std().item() if len(draws) > 1 else 0.0
+    return measured(draws.mean().item(), error, real=sum(real) / len(real) if real else None)
 
 
 def features(x: Tensor, name: str, at_least: int = 2) -> Tensor:

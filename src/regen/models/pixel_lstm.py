@@ -47,7 +47,7 @@ class Model(TrainedModel):
     def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the negative log-likelihood in nats a pixel: binary cross-entropy with logits."""
         x = batch["x"]
-        with torch.autocast(x.device.type, enabled=False):  # the distance to the floor is less than bf16 can tell
+        with torch.autocast(x.device.type, enabled=False):  # the distance to the entropy is less than bf16 can tell
             loss = F.binary_cross_entropy_with_logits(self.logits(x.float()), x.flatten(1).float())
         return loss, {"nats_per_pixel": loss.detach()}
 

@@ -1,56 +1,44 @@
-"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk, without a network."""
+"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk, without a network.
+
+It shows the models and studies of params.yaml, whatever else lies in these folders.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from PIL import Image
 
 from regen import paths
-from regen.catalogue.captions import caption, order
-from regen.catalogue.registry import MEASURES, Measure, title
+from regen.catalogue import published
+from regen.catalogue.registry import MEASURES, Measure, caption, order, title
 from regen.errors import UserError
+from regen.metrics.values import AGAINST
 from regen.params import Params
-
-WIDE = 2.5  # width of a picture, in heights, from which on it gets a row of the page
+from regen.report.files import Picture, measured, pictures, written
+from regen.report.studies import study
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure of a model beside its limit and the published one."""
+    """One figure of a model, what it is held against, and what others have published.
+
+    Attributes:
+        against: which of bound, baseline and real stands beside it; "" for none.
+        other: its value.
+    """
 
     name: str
     title: str
     measure: Measure
     value: float
     error: float | None
-    limit: float | None
-    reference: float | None
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of a model, embedded."""
-
-    name: str
-    title: str
-    text: str
-    uri: str
-    wide: bool  # too wide for one of the page's columns
-
-    @classmethod
-    def of(cls, path: Path, title: str, text: str = "") -> Picture:
-        """Read a PNG."""
-        with Image.open(path) as image:
-            width, height = image.size
-        uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        return cls(path.stem, title, text, uri, width > WIDE * height)
+    against: str
+    other: float | None
+    published: float | None
+    source: str
 
 
 @dataclass(frozen=True)
@@ -93,33 +81,19 @@ class Chapter:
         return [section for section in self.sections if any(section.row(name) for name in self.compared)]
 
     def heading(self, name: str) -> str:
-        """Title of a measure: the models of one data set are classified by one classifier."""
-        return next(row.title for section in self.sections for row in section.rows if row.name == name)
+        """Title of a measure, with the model that gave the features where all rows have the same one."""
+        titles = {row.title for row in self.across(name)}
+        return titles.pop() if len(titles) == 1 else title(name)
 
+    def across(self, name: str) -> list[Row]:
+        """The rows of one measure."""
+        return [row for section in self.sections if (row := section.row(name))]
 
-@dataclass(frozen=True)
-class Study:
-    """One model trained over a list of values."""
-
-    key: str
-    classifier: str
-    block: dict[str, Any]
-    rows: list[dict[str, Any]]
-    pictures: list[Picture]
-
-    @property
-    def varied(self) -> list[str]:
-        """The params that differ between rows, in the order of params.yaml."""
-        return [name for name in self.block["vary"] if name in self.rows[0]["values"]]
-
-    @property
-    def shown(self) -> list[str]:
-        """The measures that any row has."""
-        return [name for name in self.block["show"] if any(name in row["measures"] for row in self.rows)]
-
-    def heading(self, name: str) -> str:
-        """Title of a measure."""
-        return title(name, self.classifier)
+    def against(self, name: str) -> tuple[str, float | None]:
+        """What all of a measure's figures are held against, and its value; None where each model has its own."""
+        rows = [row for row in self.across(name) if row.other is not None]
+        kinds, values = {row.against for row in rows}, {row.other for row in rows}
+        return " or ".join(which for which in AGAINST if which in kinds), values.pop() if len(values) == 1 else None
 
 
 def build(given: Params) -> str:
@@ -134,67 +108,44 @@ def build(given: Params) -> str:
         if keys:
             stage = "prepare" if dataset in given.datasets else "queries" if dataset in given.queries else "encode"
             statistics = written(paths.prepared(dataset) / "statistics.json", f"{stage}@{dataset}")
-            chapters.append(Chapter(dataset, block, statistics, [section(key, given.models[key]) for key in keys]))
+            chapters.append(Chapter(dataset, block, statistics, [section(key, given) for key in keys]))
     environment = Environment(
         loader=PackageLoader("regen.report", "templates"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["figure"] = figure
     environment.filters["scalar"] = lambda value: " ".join(str(value).split())
-    studies = [study(key, block, given.models[block["model"]].get("classifier", "none")) for key, block in given.studies.items()]
-    return environment.get_template("page.html.j2").render(chapters=chapters, studies=studies, given=given, measures=MEASURES)
+    studies = [study(key, given) for key in given.studies]
+    return environment.get_template("page.html.j2").render(
+        chapters=chapters, studies=studies, given=given, measures=MEASURES, AGAINST=AGAINST
+    )
 
 
-def section(key: str, block: dict[str, Any]) -> Section:
-    """Return one model's figures and pictures as the evaluation left them."""
-    metrics = written(paths.metrics(key), f"evaluate@{key}")
+def section(key: str, given: Params) -> Section:
+    """Return one model's figures and pictures as the evaluation left them, and the published figures."""
+    block, metrics, others = given.models[key], measured(key), published.beside(key, given)
     if unknown := sorted(set(metrics) - set(MEASURES)):
-        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in regen/evaluation/measures")
-    rows = [
-        Row(
-            name,
-            title(name, block.get("classifier", "none")),
-            measure,
-            entry["value"],
-            entry.get("error"),
-            entry.get("limit"),
-            entry.get("reference"),
-        )
-        for name, measure in MEASURES.items()
-        if (entry := metrics.get(name)) is not None
-    ]
-    found = sorted(paths.figures(key).glob("*.png"), key=lambda path: order(path.stem))
-    pictures = [Picture.of(path, *caption(path.stem)) for path in found]
-    return Section(key, block["family"], block, rows, pictures)
+        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in src/regen/catalogue")
+    rows = []
+    for name, measure in MEASURES.items():
+        if (entry := metrics.get(name)) is None:
+            continue
+        against = next((which for which in AGAINST if which in entry), "")
+        number, source = others.get(name, (None, ""))
+        rows.append(
+            Row(name, title(name, block.get("classifier", "none")), measure, entry["value"], entry.get("error"), against,
+                entry.get(against), number, source)
+        )  # fmt: skip
+    found = sorted(pictures(key), key=lambda path: order(path.stem))
+    return Section(key, block["family"], block, rows, [Picture.of(path, *caption(path.stem)) for path in found])
 
 
-def study(key: str, block: dict[str, Any], classifier: str) -> Study:
-    """Return one study's table and plots."""
-    rows = written(paths.STUDIES / key / "table.json", f"study@{key}")["rows"]
-    found = [path for name in block["show"] if (path := paths.STUDIES / key / f"{name}.png").exists()]
-    return Study(key, classifier, block, rows, [Picture.of(path, title(path.stem, classifier)) for path in found])
-
-
-def written(path: Path, stage: str) -> Any:
-    """Return what a stage has written as JSON.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro {stage}`") from None
-    except ValueError as error:
-        raise UserError(f"{path}: no valid JSON ({error}); run `dvc repro --force {stage}`") from None
-
-
-def figure(value: float | None) -> str:
-    """Return a number with four significant digits, as people write it; an en dash for none."""
+def figure(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many significant digits, as people write it; an en dash for none."""
     if value is None or math.isnan(value):
         return "–"
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.2e}"
-    rounded = abs(float(f"{value:.4g}"))  # 0.99999 has the digits of 1
-    digits = max(0, 3 - math.floor(math.log10(rounded))) if value else 0
-    return f"{value:,.{min(digits, 6)}f}".replace(",", "\u202f")  # narrow space between thousands
+        return f"{value:.{min(digits - 1, 2)}e}"
+    rounded = abs(float(f"{value:.{digits}g}"))  # 0.99999 has the digits of 1
+    decimals = max(0, digits - 1 - math.floor(math.log10(rounded))) if value else 0
+    return f"{value:,.{min(decimals, 6)}f}".replace(",", "\u202f")  # narrow space between thousands

@@ -176,7 +176,7 @@ class Source:
         return {int(match[1]): path for match, path in numbered if match}
 
     def measures(self) -> dict[str, float]:
-        """Metrics of the evaluation, e.g. {"eval/psnr": 21.3, "limit/psnr": 24.0, "reference/psnr": 20.0}."""
+        """Metrics of the evaluation, e.g. {"eval/psnr": 21.3, "error/psnr": 0.1, "baseline/psnr": 20.0}."""
         return {
             f"{'eval' if part == 'value' else part}/{measure}": float(number)
             for measure, parts in sorted(read(self.metrics).items())

@@ -16,11 +16,12 @@ from regen.data.loaders.arithmetic import Handwriting
 from regen.drawing import collage
 from regen.evaluation.arithmetic import failures, plots
 from regen.evaluation.subject import Subject
+from regen.metrics.distances import SETS
 from regen.metrics.frechet import frechet_distance
-from regen.metrics.values import Measured, mean, measured
+from regen.metrics.values import EXACT, Measured, mean, measured, over_sets
 from regen.seeding import generator
 
-COMPARED = 2000  # digits whose features are compared
+COMPARED = 1000  # digits a set whose features are compared
 SHOWN = 40  # answers beside their queries
 FAINT = 0.2  # levels up to this are no ink
 INK = 4.0  # sum of the levels above FAINT under which a glyph is a space: the thinnest handwritten 1 has 12
@@ -78,7 +79,7 @@ def evaluate(subject: Subject) -> Measured:
         shown = drawings[:SHOWN]
         queries = test.given if subject.model.config.source == "image" else None
         subject.picture("answers", plots.strips(shown, subject.model, test.queries, read, test.answers, queries))
-    measures |= floors(subject, test.answers)
+    measures |= constants(subject, test.answers)
     measures |= failures.evaluate(subject, test.queries, read, test.answers)
     return measures
 
@@ -86,29 +87,34 @@ def evaluate(subject: Subject) -> Measured:
 def named_measures(logits: Tensor, answers: Tensor) -> Measured:
     """Return the cross-entropy -log p(y_u | x), mean over characters, of logits (N, U, V) and tokens (N, U)."""
     nats = F.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape)
-    return {"cross_entropy": mean(nats.mean(1), limit=0.0)}
+    return {"cross_entropy": mean(nats.mean(1), bound=0.0)}
 
 
-def exact_measures(read: Tensor, answers: Tensor, best: Tensor | None = None) -> Measured:
+def exact_measures(read: Tensor, answers: Tensor, read_real: Tensor | None = None) -> Measured:
     """Return both accuracies of tokens (N, U): per character, padding included, and of whole answers.
 
-    The limit is 1, or what `best` reaches: the tokens read in real handwriting of the true answers.
+    They are bounded by 1 or, of drawings, stand beside those of `read_real`: tokens read in real handwriting of the true answers.
     """
-    right, limit = read == answers, (answers if best is None else best) == answers
-    return {
-        "character_accuracy": mean(right.double().mean(1), limit=limit.double().mean(1)),
-        "exact_accuracy": mean(right.all(1).double(), limit=limit.all(1).double()),
-    }
+
+    def accuracies(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        right = (tokens == answers).double()
+        return right.mean(1), right.amin(1)
+
+    names = ("character_accuracy", "exact_accuracy")
+    if read_real is None:
+        return {name: mean(right, bound=1.0) for name, right in zip(names, accuracies(read), strict=True)}
+    pairs = zip(names, accuracies(read), accuracies(read_real), strict=True)
+    return {name: mean(right, real=real) for name, right, real in pairs}
 
 
-def floors(subject: Subject, answers: Tensor) -> Measured:
+def constants(subject: Subject, answers: Tensor) -> Measured:
     """Return both accuracies of the best constant, over all queries: test answers alone lack what is common in training."""
     every = torch.cat([torch.from_numpy(subject.train["answers"].copy()).long(), answers])
     counts = np.unique(every.numpy(), axis=0, return_counts=True)[1]
     usual = every.mode(0).values  # the most frequent character at each position
     return {
-        "character_accuracy_constant": measured((every == usual).double().mean().item()),
-        "exact_accuracy_constant": measured(counts.max().item() / len(every)),
+        "character_accuracy_constant": measured((every == usual).double().mean().item(), EXACT),
+        "exact_accuracy_constant": measured(counts.max().item() / len(every), EXACT),
     }
 
 
@@ -122,22 +128,24 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
     shares = F.one_hot(torch.from_numpy(subject.train["answers"].copy()).long(), symbols).double().mean(0)  # (U, V)
     blur = torch.einsum("uv,vhw->uhw", shares, means.double())
     measures = {
-        "squared_error": mean(_squared(drawings, real), limit=_squared(means[answers], real)),
+        "squared_error": mean(_squared(drawings, real), baseline=_squared(means[answers], real)),
         "squared_error_black": mean(_squared(torch.zeros_like(real), real)),
         "squared_error_mean": mean(_squared(blur.float().expand_as(real), real)),
     }
     read, read_real = read_tokens(subject.classifier, labels, drawings), read_tokens(subject.classifier, labels, real)
     digit = answers < 10
-    measures["digits_read"] = mean((read == answers)[digit].double(), limit=(read_real == answers)[digit].double())
+    measures["digits_read"] = mean((read == answers)[digit].double(), real=(read_real == answers)[digit].double())
     measures |= exact_measures(read, answers, read_real)
     # diversity: two drawings of one digit, in answers to different queries
     own, others = drawings[digit], test.handwriting.draw(answers, generator(seed, "other answers"))[digit]
     if len(apart := diversity(own, answers[digit])):
-        measures["diversity"] = mean(apart, limit=diversity(real[digit], answers[digit]))
-    measures["greyness"] = mean(greyness(own), limit=greyness(real[digit]))
+        measures["diversity"] = mean(apart, real=diversity(real[digit], answers[digit]))
+    measures["greyness"] = mean(greyness(own), real=greyness(real[digit]))
     new = train.draw(answers, generator(seed, "training digits"))[digit]
-    a, b, c = (subject.apply(subject.classifier.features, x[:COMPARED, None]) for x in (own, others, new))
-    measures["frechet_distance"] = measured(frechet_distance(a, b), frechet_distance(c, b))
+    n = max(2, min(COMPARED, len(own) // SETS))  # digits a set
+    a, b, c = (torch.split(subject.apply(subject.classifier.features, x[: SETS * n, None]), n)[:SETS] for x in (own, others, new))
+    distances = [[frechet_distance(x, torch.cat(b)) for x in sets] for sets in (a, c)]
+    measures["frechet_distance"] = over_sets(distances[0], real=distances[1])
     columns = [own[answers[digit] == code][:10] for code in range(10)]
     if all(len(column) == 10 for column in columns):
         subject.picture("handwriting", collage.rows({str(code): columns[code][:, None] for code in range(10)}))

@@ -50,9 +50,9 @@ def evaluate(subject: Subject, queries: Tensor, read: Tensor, answers: Tensor) -
     shown = np.flatnonzero(confused.any(0) | confused.any(1))
     names = [{" ": "␣", "-": "−"}.get(symbols[code], symbols[code]) for code in shown.tolist()]
     plots.confusion(confused[np.ix_(shown, shown)], names, folder / "confusion.png", xlabel="given")
-    measures = {"malformed": mean(torch.from_numpy(np.isnan(numbers)).double(), limit=0.0)}
+    measures = {"malformed": mean(torch.from_numpy(np.isnan(numbers)).double(), bound=0.0)}
     if not np.isnan(distance).all():
-        measures["answer_distance"] = mean(torch.from_numpy(distance[~np.isnan(distance)]), limit=0.0)
+        measures["answer_distance"] = mean(torch.from_numpy(distance[~np.isnan(distance)]), bound=0.0)
     return measures
 
 

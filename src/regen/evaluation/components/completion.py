@@ -10,7 +10,7 @@ from torch import Tensor
 from regen.drawing import collage, plots
 from regen.estimators.ppca import PPCA
 from regen.evaluation.subject import Subject
-from regen.metrics.values import Measured, mean, measured
+from regen.metrics.values import EXACT, Measured, mean, measured
 from regen.seeding import generator
 
 SHOWN = 12
@@ -37,7 +37,7 @@ def completed(subject: Subject, train: Tensor, test: Tensor) -> Measured:
         rows[f"{name} half hidden"] = covered(shown, hidden)
         rows[f"{name} half completed"] = model.complete(shown.masked_fill(hidden, math.nan))
     subject.picture("completed", collage.rows(rows))
-    return {"completion_mse": mean(torch.stack(errors).mean(0), limit=torch.stack(by_mean).mean(0))}
+    return {"completion_mse": mean(torch.stack(errors).mean(0), baseline=torch.stack(by_mean).mean(0))}
 
 
 def fitted(subject: Subject, train: Tensor, test: Tensor) -> Measured:
@@ -59,11 +59,10 @@ def fitted(subject: Subject, train: Tensor, test: Tensor) -> Measured:
     cover = covered(train[some], hidden[some].view(filled.shape))
     subject.picture("missing", collage.rows({"original": train[some], "seen": cover, "filled in": filled}))
     rows = test.flatten(1)
-    limit = whole.score_samples(rows) / pixels
     falls = torch.tensor(em.log_likelihoods_).diff()
     return {
-        "em_log_likelihood_per_pixel": mean(em.score_samples(rows) / pixels, limit=limit),
-        "em_falls": measured(float((falls < -1e-9).sum()), limit=0.0),
+        "em_log_likelihood_per_pixel": mean(em.score_samples(rows) / pixels, baseline=whole.score_samples(rows) / pixels),
+        "em_falls": measured(float((falls < -1e-9).sum()), EXACT, bound=0.0),
     }
 
 

@@ -14,7 +14,8 @@ from regen.drawing.collage import Picture
 from regen.estimators.ppca import PPCA, Model
 from regen.evaluation.components import completion, plots
 from regen.evaluation.subject import Subject
-from regen.metrics.values import Measured, mean, measured
+from regen.metrics.bootstrap import ratio, standard_error
+from regen.metrics.values import EXACT, ROUNDING, Measured, mean, measured
 from regen.seeding import numpy_generator
 
 SIDE = 5  # examples beside their reconstructions: 5 x 5
@@ -24,8 +25,8 @@ FEW = 1000  # examples up to which an EM fit with missing pixels, or another fit
 
 
 def evaluate(subject: Subject) -> Measured:
-    """Measure and draw a fit of PPCA, and PCA as its limit sigma -> 0."""
-    model, folder = subject.model.cpu(), subject.folder  # where its float64 is at home
+    """Measure and draw a fit of PPCA, and PCA, to which it tends as sigma -> 0."""
+    model, folder = subject.model.cpu(), subject.folder  # not every accelerator computes in float64
     train, test = (as_images(np.array(split["x"])) for split in (subject.train, subject.test))
     sizes = sorted({*model.config.sizes, model.config.latent_dim})
     subject.picture("samples", collage.grid(model.sample(100, seed=subject.seed), 10))
@@ -50,7 +51,7 @@ def evaluate(subject: Subject) -> Measured:
     plots.sizes(table, folder / "sizes.png")
     result = {**likelihood(model, train, test), **decorrelated(subject, train), **completion.completed(subject, train, test)}
     result["scikit_learn_difference"] = measured(
-        scikit_learn_difference(train, test, sizes if len(train) <= FEW else sizes[-1:]), limit=0.0
+        scikit_learn_difference(train, test, sizes if len(train) <= FEW else sizes[-1:]), ROUNDING, bound=0.0
     )
     if len(train) <= FEW:
         result |= completion.fitted(subject, train, test)
@@ -63,11 +64,16 @@ def likelihood(model: Model, train: Tensor, test: Tensor) -> Measured:
     flat = test.flatten(1).double()
     projected = torch.addmm(fit.mean_, fit.project(flat), fit.components_)
     error = (model.reconstruct(test).flatten(1).double() - flat).square().mean(1)
-    seen = model.log_likelihood(train) / pixels
+    seen = train.flatten(1).double()
+    left = (seen - fit.mean_).square().sum(1) - fit.project(seen).square().sum(1)  # of each example, beyond the components
+    unit = float(fit.noise_variance_.sqrt() / left.mean().sqrt())
     return {
-        "log_likelihood_per_pixel": mean(model.log_likelihood(test) / pixels, limit=seen),
-        "mse": mean(error, limit=(projected - flat).square().mean(1)),
-        "noise_std": measured(float(fit.noise_variance_.sqrt())),
+        "log_likelihood_per_pixel": mean(model.log_likelihood(test) / pixels),
+        "log_likelihood_per_pixel_train": mean(model.log_likelihood(train) / pixels),
+        "mse": mean(error, baseline=(projected - flat).square().mean(1)),
+        "noise_std": measured(
+            float(fit.noise_variance_.sqrt()), standard_error(lambda squares: unit * squares.mean().sqrt(), left)
+        ),
     }
 
 
@@ -91,10 +97,11 @@ def decorrelated(subject: Subject, train: Tensor) -> Measured:
     plots.covariances(before.numpy(), after.numpy(), subject.folder / "decorrelation.png")
     variances = after.diagonal()
     off_diagonal = (after - variances.diag()).abs().max() / variances.max()
+    squares = torch.stack([scores.square().sum(1), (flat - flat.mean(0)).square().sum(1)], 1)
     return {
-        "off_diagonal": measured(float(off_diagonal), limit=0.0),
-        "order_violations": measured(float((variances.diff() > 0).sum()), limit=0.0),
-        "variance_explained": measured(float(variances.sum() / before.diagonal().sum()), limit=1.0),
+        "off_diagonal": measured(float(off_diagonal), ROUNDING, bound=0.0),
+        "order_violations": measured(float((variances.diff() > 0).sum()), EXACT, bound=0.0),
+        "variance_explained": measured(float(ratio(squares)), standard_error(ratio, squares), bound=1.0),
     }
 
 

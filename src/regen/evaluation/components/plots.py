@@ -53,7 +53,7 @@ def scree(spectrum: Array, d: int, noise: float, out: Path) -> None:
     rank = np.arange(1, len(spectrum) + 1)
     positive = spectrum > spectrum[0] * 1e-12
     with plots.figure(out, (8.6, 3.4), 1, 2) as (left, right):
-        left.semilogy(rank[positive], spectrum[positive], color=plots.LIMIT)
+        left.semilogy(rank[positive], spectrum[positive], color=plots.MUTED)
         left.semilogy(rank[:d], spectrum[:d], color=plots.COLOURS[0], marker="o", markersize=2.5, linewidth=0)
         left.axhline(noise, color=plots.COLOURS[1], linestyle=(0, (4, 3)), linewidth=1.2)
         left.annotate(
@@ -62,7 +62,7 @@ def scree(spectrum: Array, d: int, noise: float, out: Path) -> None:
         )  # fmt: skip
         left.set(xlabel="component", ylabel="variance", title=f"eigenvalues, {d} of them kept")
         share = 100 * np.cumsum(spectrum) / spectrum.sum()
-        right.plot(rank, share, color=plots.LIMIT)
+        right.plot(rank, share, color=plots.MUTED)
         right.plot(rank[:d], share[:d], color=plots.COLOURS[0])
         right.plot([d], [share[d - 1]], "o", color=plots.COLOURS[0], markersize=5)
         right.annotate(
@@ -94,7 +94,7 @@ def sizes(table: list[dict[str, float]], out: Path) -> None:
         for axis, what, title in zip(
             axes, ("log_likelihood_per_pixel", "mse"), ("log-likelihood, nats a pixel", "reconstruction error (MSE)"), strict=True
         ):
-            for split, colour in (("train", plots.LIMIT), ("test", plots.COLOURS[0])):
+            for split, colour in (("train", plots.MUTED), ("test", plots.COLOURS[0])):
                 values = [row[f"{split}_{what}"] for row in table]
                 axis.plot(d, values, color=colour, marker="o", markersize=4)
                 above = (split == "test") == (what == "mse")

@@ -12,7 +12,7 @@ from torch import Tensor
 from regen.estimators.random_graph import pairs
 from regen.evaluation.graphs import plots
 from regen.evaluation.subject import Subject
-from regen.metrics.values import Measured, mean, measured
+from regen.metrics.values import EXACT, ROUNDING, Measured, mean, measured
 
 DRAWN = 5  # new graphs
 LAST = 10  # iterations of the ascent that are printed
@@ -32,20 +32,23 @@ def evaluate(subject: Subject) -> Measured:
     table = calibration(x, edges, model.coefficients)
     plots.calibration(table, model.coefficients.tolist(), truth, folder / "calibration.png")
     (a, b), (a_error, b_error) = model.coefficients.tolist(), model.standard_errors.tolist()
-    of_truth = (
-        log_likelihood(new_x, new_edges, torch.tensor([truth["a"], truth["b"]])) if truth else model.log_likelihood(x, edges)
-    )
     climbed = model.ascent[:, 2]
-    return {
-        "edge_slope": measured(a, truth["a"] if truth else None, a_error),
-        "edge_bias": measured(b, truth["b"] if truth else None, b_error),
-        "errors_from_truth": measured(errors_from_truth(model, truth)) if truth else measured(float("nan")),
-        "log_likelihood": mean(model.log_likelihood(new_x, new_edges), limit=of_truth),
-        "ascent_log_likelihood": measured(float(climbed[-1]), limit=float(model.newton[-1, 2])),
-        "ascent_falls": measured(float((climbed.diff() < 0).sum()), limit=0.0),
-        "newton_steps": measured(float(len(model.newton) - 1)),
-        "calibration_error": measured(float(np.mean([abs(row["z"]) for row in table])), limit=float(np.sqrt(2 / np.pi))),
+    measures = {
+        "edge_slope": measured(a, a_error, real=truth["a"] if truth else None),
+        "edge_bias": measured(b, b_error, real=truth["b"] if truth else None),
+        "log_likelihood": mean(
+            model.log_likelihood(new_x, new_edges),
+            bound=log_likelihood(new_x, new_edges, torch.tensor([truth["a"], truth["b"]])) if truth else None,
+        ),
+        "log_likelihood_train": mean(model.log_likelihood(x, edges)),
+        "ascent_log_likelihood": measured(float(climbed[-1]), ROUNDING, bound=float(model.newton[-1, 2])),
+        "ascent_falls": measured(float((climbed.diff() < 0).sum()), EXACT, bound=0.0),
+        "newton_steps": measured(len(model.newton) - 1, EXACT),
+        "calibration_error": mean(torch.tensor([abs(row["z"]) for row in table]), real=float(np.sqrt(2 / np.pi))),
     }
+    if truth:
+        measures["errors_from_truth"] = measured(errors_from_truth(model, truth), 1.0)  # in standard errors: its own is one
+    return measures
 
 
 def errors_from_truth(model: Any, truth: dict[str, float]) -> float:

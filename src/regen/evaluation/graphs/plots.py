@@ -12,7 +12,7 @@ from torch import Tensor
 from regen.drawing import plots
 
 Array = npt.NDArray[Any]
-APART = 3.0  # edges' lengths between nodes without a path
+APART = 3.0  # edges' lengths between nodes that no path, or only a longer one, connects
 
 
 def graphs(x: Tensor, edges: Tensor, out: Path) -> None:
@@ -22,7 +22,7 @@ def graphs(x: Tensor, edges: Tensor, out: Path) -> None:
     with plots.figure(out, (2.5 * len(x), 2.7), 1, len(x)) as axes:
         for axis, features, adjacency in zip(axes, x.cpu().numpy(), edges.cpu().numpy(), strict=True):
             graph = nx.from_numpy_array(adjacency)
-            lengths = dict(nx.all_pairs_shortest_path_length(graph))  # strangers stand APART, wherever they belong
+            lengths = dict(nx.all_pairs_shortest_path_length(graph))
             distances = {i: {j: min(lengths[i].get(j, APART), APART) for j in graph} for i in graph}
             places = nx.kamada_kawai_layout(graph, dist=distances)
             colours = np.clip(np.pad(features[:, :3], ((0, 0), (0, max(0, 3 - features.shape[1])))) / 2 + 0.5, 0, 1)
@@ -60,7 +60,7 @@ def calibration(table: list[dict[str, float]], fitted: list[float], truth: dict[
     with plots.figure(out, (6.2, 3.8)) as (axis,):
         axis.plot(grid, sigmoid(fitted[0] * grid + fitted[1]), color=plots.COLOURS[0], label="fitted")
         if truth:
-            axis.plot(grid, sigmoid(truth["a"] * grid + truth["b"]), color=plots.LIMIT, linestyle=(0, (4, 3)), label="true")
+            axis.plot(grid, sigmoid(truth["a"] * grid + truth["b"]), color=plots.MUTED, linestyle=(0, (4, 3)), label="true")
         axis.errorbar(
             s, [row["observed"] for row in table], yerr=[2 * row["error"] for row in table], fmt="o", color=plots.COLOURS[1],
             markersize=5, elinewidth=1.3, capsize=2.5, label="observed, ± 2 standard errors",

@@ -2,66 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from regen.drawing import collage, plots
+from regen.estimators import naming
+from regen.evaluation import clusters
 from regen.evaluation.images import latents, planes
+from regen.evaluation.images.draws import Draws
+from regen.evaluation.images.subject import Images
+from regen.evaluation.pca import PCA
 from regen.evaluation.subject import Subject
 from regen.metrics import classification, distances, likelihood, neighbours, pixel_art, reconstruction
 from regen.metrics.values import Measured, confusion
 from regen.metrics.values import pixels as as_floats
 from regen.seeding import generator
 
-SAMPLES = 2000  # at most, and at most as many as there are test images: distances hang on their number
+SAMPLES = 2000  # a set, and at most as many as there are test images: distances depend on the number
 IMPORTANCE_SAMPLES = 20  # draws of z an image
 BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
 SHOWN = 8  # rows or columns of a collage of examples
-
-
-@dataclass(frozen=True)
-class Images(Subject):
-    """A subject whose examples are images.
-
-    Attributes:
-        train_x, test_x: uint8 (N, C, H, W).
-        labels: of the test images, for a classifier's own evaluation.
-    """
-
-    @cached_property
-    def train_x(self) -> Tensor:
-        """Training images."""
-        return images(self.train["x"])
-
-    @cached_property
-    def test_x(self) -> Tensor:
-        """Test images."""
-        return images(self.test["x"])
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Labels of the test images, where there are some."""
-        return torch.as_tensor(self.test["labels"].copy()) if "labels" in self.test else None
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return the classifier's features of images."""
-        return self.apply(self.classifier.features, x)
-
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images of latents."""
-        return self.apply(self.model.decode, z)
-
-
-def images(x: Any) -> Tensor:
-    """Return uint8 (N, H, W, C) from disk as (N, C, H, W), a view."""
-    with warnings.catch_warnings():  # the file is mapped read-only, and nobody writes to it
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.as_tensor(x).permute(0, 3, 1, 2)
+CONTINUOUS = 128  # test images between whose latents paths are walked
+LABELLED = 5  # training examples a class that name the components of a prior
 
 
 def evaluate(subject: Subject) -> Measured:
@@ -78,6 +42,8 @@ def evaluate(subject: Subject) -> Measured:
         measures |= likelihood.per_image(measures, test[0].numel())
     if hasattr(subject.model, "decode"):
         measures |= generated(subject)
+    if hasattr(subject.model, "responsibilities") and subject.labels is not None and subject.labels.ndim == 1:
+        measures |= clustered(subject, subject.labels)
     return measures
 
 
@@ -96,7 +62,13 @@ def classified(subject: Images) -> Measured:
         subject.picture("examples", collage.grid(subject.test_x[:100]))
         return classification.class_measures(logits, subject.labels)
     worst = classification.worst_attributes(logits, subject.labels, names)
-    plots.bars({str(row["attribute"]): float(row["f1"]) for row in worst}, subject.folder / "attributes.png", "F1", limit=1.0)
+    plots.bars(
+        {str(row["attribute"]): float(row["f1"]) for row in worst},
+        subject.folder / "attributes.png",
+        "F1",
+        level=1.0,
+        level_label="bound",
+    )
     subject.picture("examples", collage.grid(subject.test_x[:100]))
     return classification.attribute_measures(logits, subject.labels)
 
@@ -106,19 +78,19 @@ def reconstructed(subject: Images) -> Measured:
     model, test = subject.model, subject.test_x
     dim = model.config.latent_dim
     got = subject.apply(model.reconstruct, test)
-    pca = reconstruction.PCA(subject.train_x, dim, subject.seed)
+    pca = PCA(subject.train_x, dim)
     linear = pca.reconstruct(test)
     few = 2 * SHOWN
     rows = {"original": as_floats(test[:few]), "model": got[:few], f"PCA, {dim}": linear[:few]}
     subject.picture("reconstructions", collage.rows(rows))
-    measures = reconstruction.reconstruction_measures(as_floats(test), got, limit=linear)
+    measures = reconstruction.reconstruction_measures(as_floats(test), got, baseline=linear)
     if getattr(model.config, "noise", 0):
         clean = as_floats(test)
         noisy = model.corrupt(clean, generator(subject.seed, "noise"))
         denoised = subject.apply(model.reconstruct, noisy)
         rows = {"clean": clean[:few], "noisy": noisy[:few].clamp(0, 1), "denoised": denoised[:few]}
         subject.picture("denoising", collage.rows(rows))
-        measures |= reconstruction.denoising_measures(clean, noisy, denoised, limit=pca.reconstruct(noisy))
+        measures |= reconstruction.denoising_measures(clean, noisy, denoised, baseline=pca.reconstruct(noisy))
     return measures
 
 
@@ -126,39 +98,56 @@ def generated(subject: Images) -> Measured:
     """What the model makes of latents: new images and their distances to real ones, paths between latents, nearest neighbours."""
     model, seed = subject.model, subject.seed
     n = min(SAMPLES, len(subject.test_x), len(subject.train_x))
-    test, dim = subject.test_x[:n], model.config.latent_dim
-    prior = latents.Gaussian.standard(dim)
-    measures: Measured = {}
-    encoded = subject.apply(model.encode, subject.train_x) if hasattr(model, "encode") else None
-    space = latents.Gaussian.fitted(encoded) if encoded is not None else prior
-    if hasattr(model, "sample"):
-        samples = model.sample(n, seed=seed).cpu()
-    else:  # an autoencoder has no distribution of its own: the Gaussian of its latents is the best that it can be given
-        samples = subject.decode(space.sample(n, seed))
-        subject.picture("samples_prior", collage.grid(subject.decode(prior.sample(100, seed))))
+    test = subject.test_x[:n]
+    drawn = Draws(subject, n)
+    samples = drawn.samples(0)
     subject.picture("samples", collage.grid(samples[:100]))
-    draw_paths(subject, space if encoded is not None and not hasattr(model, "sample") else prior)
+    if drawn.encoded is not None and not hasattr(model, "sample"):
+        subject.picture("samples_prior", collage.grid(subject.decode(drawn.prior(seed)[:100])))
+    draw_paths(subject, drawn.space)
 
     shown = samples[:SHOWN]
     nearest = neighbours.nearest(shown, subject.train_x, 5)[1]
     subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest))
+    measures: Measured = {}
     compared, references, real = samples, subject.train_x, test
     if grid := subject.statistics.get("grid"):  # pixel art: held against its own grid and palette
         art = pixel_art.Grid(subject.train_x, grid)
         measures |= pixel_art.pixel_measures(samples, test, art)
         compared, references, real = art.snap(samples), art.shrink(subject.train_x), art.shrink(test)
     measures |= neighbours.copying_measures(compared, real, references)
+    if drawn.encoded is not None:
+        ends = subject.apply(model.encode, test[:CONTINUOUS]).to(model.device)
+        measures["continuity"] = latents.continuity(model.decode, ends, ends.roll(1, 0))
     if subject.classifier is None:
         return measures
-    of_samples, of_test, of_train = subject.features(samples), subject.features(test), subject.features(subject.train_x)
-    subject.picture("neighbours_features", beside(shown, subject.train_x, neighbours.nearest(of_samples[:SHOWN], of_train, 5)[1]))
+    of_test, of_train = subject.features(test), subject.features(subject.train_x)
+    of_samples = drawn.features(samples)
+    index = neighbours.nearest(of_samples[0][:SHOWN], of_train, 5)[1]
+    subject.picture("neighbours_features", beside(shown, subject.train_x, index))
     measures |= distances.compare(of_samples, of_test, of_train, seed)
-    if encoded is not None:
-        measures |= latents.latent_measures(
-            model.decode, subject.classifier.features, encoded.to(model.device),
-            subject.apply(model.encode, test).to(model.device), of_test, of_train, seed,
-        )  # fmt: skip
+    if drawn.encoded is not None:
+        measures |= distances.completeness(drawn.places(of_samples), of_test, of_train, seed)
     return measures
+
+
+def clustered(subject: Images, labels: Tensor) -> Measured:
+    """How well the components of the prior, which no label has shaped, are the classes, and where they lie."""
+    model, train = subject.model, subject.train["labels"]
+    examples = naming.labelled(train, LABELLED, subject.seed)
+    assert examples is not None
+
+    def shares(x: Tensor) -> Tensor:
+        return subject.apply(lambda part: model.responsibilities(model.encode(part)), x)
+
+    classes = naming.named(lambda rows: shares(subject.train_x[torch.from_numpy(rows)]), examples)
+    if model.config.latent_dim == 2:
+        components = (model.prior_means.detach().cpu(), model.prior_log_variances.detach().cpu().exp().diag_embed())
+        clusters.plane(
+            *components, classes, model.data.labels, lambda z: subject.apply(model.responsibilities, z.float()),
+            subject.apply(model.encode, subject.test_x).numpy(), labels.numpy(), subject.folder,
+        )  # fmt: skip
+    return clusters.measured_clusters(subject, classes[shares(subject.test_x).argmax(1)], labels)
 
 
 def draw_paths(subject: Images, space: latents.Gaussian) -> None:

@@ -1,4 +1,4 @@
-"""Latent spaces: paths through them, draws from them, and whether every place in them is an image."""
+"""Latent spaces: paths through them, Gaussians in them, and whether pictures change evenly along a path."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regen.metrics.frechet import frechet_distance
-from regen.metrics.neighbours import manifold_measures
-from regen.metrics.values import Measured, features, mean, measured, same_dimensions
+from regen.estimators.spectrum import spectrum
+from regen.metrics.values import features, mean, same_dimensions
 from regen.seeding import generator
 
 Decode = Callable[[Tensor], Tensor]  # (n, d) latents -> (n, C, H, W) images, or images -> (n, features)
@@ -36,12 +35,10 @@ class Gaussian:
             UserError: fewer than two latents, or values that are not finite.
         """
         z = features(latents, "latents")
-        centre = z.mean(0)
-        eigenvalues, vectors = torch.linalg.eigh((z - centre).T @ (z - centre) / len(z))
-        largest = vectors.abs().argmax(0)
-        vectors = vectors * vectors[largest, torch.arange(len(largest))].sign()  # else the sign is the library's whim
-        axes = (vectors * eigenvalues.clamp_min(0).sqrt()).flip(1)
-        return cls(centre.float(), axes.float())
+        n, d = z.shape
+        centre, _, variances, vectors = spectrum(z, d)  # of min(n, d) axes: the others have no variance
+        axes = vectors[:d].T * (variances[:d] * (n - 1) / n).sqrt()
+        return cls(centre.float(), torch.nn.functional.pad(axes, (0, d - axes.shape[1])).float())
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n draws, (n, d)."""
@@ -80,7 +77,7 @@ def latent_grid(gaussian: Gaussian, side: int = 10, span: float = 2.0) -> Tensor
 def continuity(decode: Decode, start: Tensor, end: Tensor, steps: int = 16) -> dict[str, float]:
     """Return the mean over linear paths of (mean change of the image a step) / (largest change of a step), with its error.
 
-    1 where pictures change evenly, as in a cross-fade of pixels (the limit); 1 / (steps - 1) where all changes in one jump. The
+    1 where pictures change evenly, as in a cross-fade of pixels (the bound); 1 / (steps - 1) where all changes in one jump. The
     change is the RMS pixel difference. A ratio, since latent spaces have scales of their own.
     """
     same_dimensions(start=start, end=end)
@@ -90,46 +87,4 @@ def continuity(decode: Decode, start: Tensor, end: Tensor, steps: int = 16) -> d
         change = (x[:, 1:] - x[:, :-1]).double().square().mean(2).sqrt()  # (paths, steps - 1)
         largest = change.amax(1)
         ratios.append(torch.where(largest > 0, change.mean(1) / largest.clamp_min(1e-300), 1.0).cpu())
-    return mean(torch.cat(ratios), limit=1.0)
-
-
-def latent_measures(
-    decode: Decode,
-    classifier: Decode,
-    train_latents: Tensor,
-    test_latents: Tensor,
-    test_features: Tensor,
-    train_features: Tensor,
-    seed: int = 0,
-) -> Measured:
-    """Is the latent space one to draw from? As many latents are drawn as there are test examples, decoded and classified.
-
-    * continuity: of 128 paths between test latents.
-    * completeness_<where>: share of drawn latents whose decodings lie on the real manifold, the precision of
-      `neighbours.manifold_measures`; drawn from N(0, I) (`prior`), from the Gaussian fitted to the training latents (`fitted`),
-      or half-way between two test latents (`midpoints`). The limit is the precision of as many training images.
-    * frechet_distance_<where>: their Frechet distance to the test examples; the limit is that of as many training images.
-
-    Raises:
-        UserError: fewer than 6 test examples or fewer training than test examples; latents or features that are not finite.
-    """
-    start, end = test_latents, test_latents.roll(1, 0)
-    fitted, prior = Gaussian.fitted(train_latents), Gaussian.standard(train_latents.shape[1])
-    n = len(test_features)
-    places = {
-        "prior": prior.sample(n, seed).to(test_latents.device),
-        "fitted": fitted.sample(n, seed).to(test_latents.device),
-        "midpoints": (start + end) / 2,
-    }
-    chosen = torch.randperm(len(train_features), generator=generator(seed, "limit"))[:n].to(train_features.device)
-    limit = _completeness_and_distance(train_features[chosen], test_features)
-    result = {"continuity": continuity(decode, start[:128], end[:128])}
-    for where, z in places.items():
-        got = _completeness_and_distance(classifier(decode(z)), test_features)
-        for name, value in got.items():
-            result[f"{name}_{where}"] = measured(value, limit=limit[name])
-    return result
-
-
-def _completeness_and_distance(x: Tensor, test: Tensor) -> dict[str, float]:
-    return {"completeness": manifold_measures(x, test)["precision"], "frechet_distance": frechet_distance(x, test)}
+    return mean(torch.cat(ratios), bound=1.0)

@@ -1,8 +1,9 @@
-"""Gaussian mixtures on latents: do the components find the classes, and are their draws better latents than those of N(0, I)?"""
+"""Gaussian mixtures on latents: do the components find the classes, and do they draw better latents than the prior?"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ from torch import Tensor
 
 from regen import families
 from regen.data.loaders.arrays import as_images
-from regen.drawing import collage, plots
+from regen.drawing import collage
 from regen.estimators.gaussian_mixture import GaussianMixture
+from regen.evaluation import clusters
 from regen.evaluation.mixtures.plots import criterion as draw_criterion
-from regen.evaluation.mixtures.plots import plane
 from regen.evaluation.subject import Subject
+from regen.metrics.distances import SETS, training_sets
 from regen.metrics.frechet import frechet_distance
-from regen.metrics.values import Measured, confusion, mean, measured
-from regen.seeding import generator
+from regen.metrics.values import EXACT, ROUNDING, Measured, mean, measured, over_sets
+from regen.seeding import derive_seed, generator
 
 LARGEST = 8  # components up to which the information criterion is followed
 ITERATIONS = 30  # of the comparison with scikit-learn
@@ -29,35 +31,22 @@ def evaluate(subject: Subject) -> Measured:
     model, folder = subject.model.cpu(), subject.folder
     train, test = (torch.from_numpy(np.array(split["x"], dtype=np.float64)) for split in (subject.train, subject.test))
     measures: Measured = {
-        "log_likelihood": mean(model.log_likelihood(test), limit=model.log_likelihood(train)),
-        "scikit_learn_difference": measured(scikit_learn_difference(model.mixture, train), limit=0.0),
+        "log_likelihood": mean(model.log_likelihood(test)),
+        "log_likelihood_train": mean(model.log_likelihood(train)),
+        "scikit_learn_difference": measured(scikit_learn_difference(model.mixture, train), ROUNDING, bound=0.0),
         **criterion(subject, train),
     }
     if "labels" in subject.test:
         labels = torch.from_numpy(np.array(subject.test["labels"]))
-        measures |= clusters(subject, model.classify(test), labels)
+        measures |= clusters.measured_clusters(subject, model.classify(test), labels)
         if train.shape[1] == 2:
-            plane(model, test.numpy(), labels.numpy(), folder)
+            clusters.plane(
+                model.means, model.covariances, model.component_classes, model.data.labels, model.responsibilities, test.numpy(),
+                labels.numpy(), folder,
+            )  # fmt: skip
     if (subject.data / "decoder").is_dir():
         measures |= decoded(subject, families.load(subject.data / "decoder"))
     return measures
-
-
-def clusters(subject: Subject, found: Tensor, labels: Tensor) -> Measured:
-    """How well the components, named by a few labels, are the classes: F1 of each class, their mean, and the accuracy."""
-    names = subject.model.data.labels
-    table = confusion(found, labels, len(names))
-    plots.confusion(table.numpy(), names, subject.folder / "confusion.png", xlabel="found")
-    return {
-        "cluster_macro_f1": measured(macro_f1(table), limit=1.0),
-        "cluster_accuracy": mean((found == labels).double(), limit=1.0),
-    }
-
-
-def macro_f1(table: Tensor) -> float:
-    """Return the mean over classes of F1 = 2 TP / (2 TP + FP + FN), from the confusion of true (rows) and found (columns)."""
-    hits = table.diagonal().double()
-    return float((2 * hits / (table.sum(0) + table.sum(1)).clamp_min(1)).mean())
 
 
 def scikit_learn_difference(fitted: GaussianMixture, X: Tensor) -> float:
@@ -95,17 +84,20 @@ def criterion(subject: Subject, train: Tensor) -> Measured:
         writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in rows)
     best = min(rows, key=lambda row: row["bic"])
     draw_criterion(rows, subject.model.config.components, subject.folder / "bic.png")
-    return {"components_by_bic": measured(best["components"])}
+    return {"components_by_bic": measured(best["components"], EXACT)}
 
 
 def decoded(subject: Subject, decoder: Any) -> Measured:
-    """What the components stand for, and the Frechet distances to test images of draws from the mixture and from N(0, I)."""
-    model, names = subject.model, subject.model.data.labels
-    draws = model.sample(len(subject.test["x"]), seed=subject.seed)
-    plain = torch.randn(draws.shape, generator=generator(subject.seed, "prior")).to(draws)
-    decode = decoder.decode
-    subject.picture("samples", collage.grid(decode(draws[:100]), 10))
-    subject.picture("samples_prior", collage.grid(decode(plain[:100]), 10))
+    """What the components stand for, and the Frechet distances to test images of draws from the mixture and from the prior."""
+    model, names, decode = subject.model, subject.model.data.labels, decoder.decode
+    n = min(len(subject.test["x"]), len(subject.train["x"]))
+    seeds = [derive_seed(subject.seed, "samples", k) for k in range(SETS)]
+    places: dict[str, Callable[[int], Tensor]] = {
+        "mixture": lambda seed: model.sample(n, seed=seed),
+        "prior": lambda seed: decoder.sample_prior(n, seed) if hasattr(decoder, "sample_prior") else standard(n, model, seed),
+    }
+    for name, place in (("samples", "mixture"), ("samples_prior", "prior")):
+        subject.picture(name, collage.grid(decode(places[place](seeds[0])[:100]), 10))
     rows = {}
     for k, (mean_, root) in enumerate(zip(model.means, torch.linalg.cholesky(model.covariances), strict=True)):
         noise = torch.randn(9, len(mean_), generator=generator(subject.seed, "component", k), dtype=torch.float64).to(mean_)
@@ -114,18 +106,17 @@ def decoded(subject: Subject, decoder: Any) -> Measured:
     subject.picture("components", collage.rows(rows, ["mean", *["draw"] * 9]))
     if subject.classifier is None or "images" not in subject.test:
         return {}
-    n = len(draws)
-    features = {
-        name: subject.apply(subject.classifier.cpu().features, x)
-        for name, x in (
-            ("test", as_images(np.array(subject.test["images"]))),
-            ("train", as_images(np.array(subject.train["images"][:n]))),
-            ("mixture", decode(draws).cpu()),
-            ("prior", decode(plain).cpu()),
-        )
-    }
-    limit = frechet_distance(features["train"], features["test"])
+    features = subject.classifier.cpu().features
+    of_test, of_train = (subject.apply(features, as_images(np.array(split["images"]))) for split in (subject.test, subject.train))
+    real = [frechet_distance(x, of_test) for x in training_sets(of_train, n, SETS, subject.seed)]
     return {
-        "frechet_distance_mixture": measured(frechet_distance(features["mixture"], features["test"]), limit=limit),
-        "frechet_distance_prior": measured(frechet_distance(features["prior"], features["test"]), limit=limit),
+        f"frechet_distance_{name}": over_sets(
+            [frechet_distance(subject.apply(lambda z: features(decode(z)), draw(seed)), of_test) for seed in seeds], real=real
+        )
+        for name, draw in places.items()
     }
+
+
+def standard(n: int, model: Any, seed: int) -> Tensor:
+    """Return n draws of N(0, I), of as many dimensions as the mixture's data, (n, D)."""
+    return torch.randn(n, model.means.shape[1], generator=generator(seed, "prior"))
