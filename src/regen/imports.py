@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parents[1]
+TEXTS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))  # the second from Python 3.12 on
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Modules that a stage imports and that cannot change what it writes.
@@ -92,17 +93,21 @@ def _imported(path: Path) -> tuple[Path, ...]:
 
 @functools.cache
 def _said(path: Path) -> str:
-    """Return the SHA-256 of a file's text without comments, docstrings and empty lines."""
+    """Return the SHA-256 of a file's text without comments, docstrings and empty lines; of other texts every line counts."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
+    verbatim: set[int] = set()  # rows that end within a text
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
+        elif token.type in TEXTS:
+            verbatim |= set(range(token.start[0], token.end[0]))
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node) is not None:
-            first = node.body[0]
-            for row in range(first.lineno, (first.end_lineno or first.lineno) + 1):
+            rows = range(node.body[0].lineno, (node.body[0].end_lineno or node.body[0].lineno) + 1)
+            verbatim -= set(rows)
+            for row in rows:
                 lines[row - 1] = ""
-    said = "\n".join(stripped for line in lines if (stripped := line.rstrip()))
-    return hashlib.sha256(said.encode()).hexdigest()
+    kept = (line if row in verbatim else line.rstrip() for row, line in enumerate(lines, 1) if row in verbatim or line.strip())
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()
