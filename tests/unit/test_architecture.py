@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from regen import checks, imports, params, paths
+from regen import checks, families, imports, params, paths
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
@@ -80,6 +80,16 @@ def test_no_module_is_too_long_to_read(path):
     assert len(path.read_text().splitlines()) <= (80 if path.parent.name == "stages" else 300)
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
+def test_all_imports_can_be_found_by_their_text(path):
+    """Of the code of a stage, those that import by a name are told to it: `regen.checks`."""
+    tree = ast.parse(path.read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+    named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    by_name = {"regen.families", "regen.data", "regen.data.loaders", "regen.evaluation.run"}
+    assert ("import_module" in named) <= (imports.module(path) in by_name)
+
+
 @pytest.fixture(scope="module")
 def code() -> dict[str, set[str]]:
     """Each stage of the default params.yaml, as `train@punks_vae`, with the files that it depends on."""
@@ -118,6 +128,9 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
     "src/regen/models/gan.py": lambda: family("gan"),
     "src/regen/models/vade.py": lambda: family("vade"),
     "src/regen/models/pixel_lstm.py": lambda: family("pixel_lstm"),
+    "src/regen/models/seq2seq.py": lambda: family("seq2seq"),
+    "src/regen/estimators/ppca.py": lambda: family("ppca"),
+    "src/regen/estimators/gaussian_mixture.py": lambda: family("gaussian_mixture"),
     "src/regen/estimators/random_graph.py": lambda: family("random_graph"),
     "src/regen/estimators/linear_regression.py": lambda: family("linear_regression"),
     "src/regen/data/tiles/synthetic.py": lambda: {"download@brains", "prepare@brains"},
@@ -141,6 +154,17 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
 def test_a_touched_file_reruns_what_the_table_says(code, touched):
     assert (ROOT / touched).exists()
     assert {stage for stage, files in code.items() if touched in files} == TABLE[touched]()
+
+
+def test_the_catalogue_concerns_the_report_alone(code):
+    for stage, files in code.items():
+        assert stage == "report" or not [file for file in files if file.startswith("src/regen/catalogue/")], stage
+
+
+def test_no_stage_depends_on_the_code_of_all_families(code):
+    every = {f"src/{module.replace('.', '/')}.py" for module in families.modules().values()}
+    for stage, files in code.items():
+        assert len(files & every) <= 4, stage  # a family, those that it extends or is encoded by, and a classifier
 
 
 def test_the_samplers_of_tiles_concern_brains_alone(code):
