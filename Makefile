@@ -9,9 +9,10 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 READY := $(VENV)/.ready
+INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python  # into .venv, whatever else is active
 overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
 
-.PHONY: help setup repro smoke full studies test lint ui report push pull mlflow-sync docs bench lock clean
+.PHONY: help setup repro smoke full studies verify figures changes test lint ui report showcase push pull mlflow-sync docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -22,15 +23,17 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; run: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock
-	$(VENV)/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-repro: setup  ## download, prepare, train, evaluate, report: only what is not current
-	dvc repro
+repro: setup  ## download, prepare, train, evaluate, report: only what is not current (JOBS= stages at a time)
+	@regen machine --run repro
+	regen repro $(if $(JOBS),--jobs $(JOBS))
 	@echo "report: $(CURDIR)/reports/index.html"
 
 smoke: setup  ## the same path, tiny, in a copy of the repository (.work/smoke)
+	@regen machine --run smoke
 	python -m tests.smoke .work/smoke
 	@echo "report: $(CURDIR)/.work/smoke/reports/index.html"
 
@@ -39,6 +42,16 @@ full: setup  ## the long trainings (presets/full); best on a GPU
 
 studies: setup  ## the long studies (presets/studies): error bars over seeds, whole tables
 	dvc exp run --name studies $(call overrides,studies)
+
+verify: setup  ## hold the figures of this run against those that are committed
+	regen verify
+
+figures: setup  ## the figures of one model in all experiments: make figures MODEL=punks_vae
+	@test -n "$(MODEL)" || { echo "error: of which model? make figures MODEL=punks_vae" >&2; exit 1; }
+	@regen figures "$(MODEL)"
+
+changes: setup  ## what changed in params and figures since HEAD
+	@regen changes
 
 test: setup  ## lint, types, unit, golden, pipeline and chaos tests
 	$(MAKE) --no-print-directory lint
@@ -56,6 +69,9 @@ report: setup  ## only the report, and open it
 	dvc repro --single-item report
 	@python -m webbrowser "file://$(CURDIR)/reports/index.html" > /dev/null || true
 
+showcase: setup  ## the README's picture, of what is trained here
+	python -m regen.report.showcase
+
 push: setup  ## share data, models and the run-cache: nothing is trained twice in a team
 	dvc push --run-cache
 
@@ -63,7 +79,7 @@ pull: setup  ## fetch what others have run; then `dvc repro` reruns only what is
 	dvc pull --run-cache --allow-missing
 
 mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
-	python -m regen.tracking sync
+	regen sync
 
 docs: setup  ## the pages of docs/ as a site, in .work/site; with figures and pictures where they are
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
@@ -74,6 +90,7 @@ bench: setup  ## speed, side by side with others' implementations
 
 clean:  ## forget interrupted trainings and studies, and the smoke run
 	rm -rf .work/train .work/studies .work/smoke
+	find .work -type f '(' -name '*.lock' -o -name '*.pid' ')' -delete 2> /dev/null || true
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --no-header pyproject.toml -o requirements.lock

@@ -10,7 +10,8 @@ from regen.report import page
 
 def main() -> None:
     """Build the page whole, then put it in place."""
-    html = page.build(params.read())
+    given = params.read()
+    html = page.build(given)
     paths.REPORTS.mkdir(exist_ok=True)
     folders.write(paths.REPORTS / "index.html", html)
 

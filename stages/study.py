@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 from regen import blocks, params, paths
 from regen.errors import reported
 from regen.studies import cells, table
@@ -11,11 +9,7 @@ from regen.studies import cells, table
 
 def main() -> None:
     """Read params, bring every cell up to date, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("key", help="a key of studies: in params.yaml")
-    key = parser.parse_args().key
-    given = params.read()
-    blocks.known(key, list(given.studies), "params.yaml: studies", "study")
+    key, given = params.chosen("studies", __doc__)
     config = blocks.parse(blocks.StudyConfig, given.studies[key], f"params.yaml: studies.{key}")
     blocks.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
     rows = table.tabulate(cells.run(key, config, given), config.show)

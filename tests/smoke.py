@@ -61,7 +61,9 @@ def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     copy(folder)
     apply(folder, *overrides("smoke"))
-    raise SystemExit(subprocess.run(["dvc", "repro"], cwd=folder, env=environment(folder), check=False).returncode)
+    raise SystemExit(
+        subprocess.run([sys.executable, "-m", "regen.cli", "repro"], cwd=folder, env=environment(folder), check=False).returncode
+    )
 
 
 if __name__ == "__main__":

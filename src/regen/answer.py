@@ -1,7 +1,7 @@
-"""Answer a typed question of arithmetic with a trained model: `python -m regen.answer "81+24"`.
+"""Answer a typed question of arithmetic with a trained model: `regen answer "81+24"`.
 
-A model that answers in text prints its answer; one that draws writes a picture. A model that reads handwriting is shown the query
-in unseen digits, and the picture shows them beside the answer.
+A model that answers in text says its answer; one that draws draws it. A model that reads handwriting is shown the query in unseen
+digits.
 
     from regen.answer import answer
     answer("81+24").text  # "105"
@@ -9,7 +9,6 @@ in unseen digits, and the picture shows them beside the answer.
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ import torch
 from torch import Tensor
 
 from regen import families, paths
-from regen.blocks import suggestion
+from regen import trained as models
 from regen.data import arrays
 from regen.data.loaders.arithmetic import Handwriting
 from regen.data.sets import arithmetic
-from regen.errors import UserError, reported
+from regen.errors import UserError
 from regen.seeding import generator
 
 DEFAULT = "arithmetic_text_to_text"
@@ -56,14 +55,8 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
     Raises:
         UserError: unknown characters, too long a query, no query at all, a model that answers none, or data of another one.
     """
-    folder = Path(model) if Path(model).is_dir() else paths.model(str(model))
-    if folder.is_file():
-        raise UserError(f"{folder}: no model; name a model of the family seq2seq")
-    if not folder.exists():
-        found = [path.parent.name for path in folder.parent.glob("*/model.json")]
-        near = suggestion(folder.name, found) if found else ""
-        raise UserError(f"{folder}: no such model{near}; a key of params.yaml is trained with `dvc repro train@{folder.name}`")
-    trained: Any = families.load(folder)
+    folder, loaded = models.load(model)
+    trained: Any = loaded
     if trained.config.family != "seq2seq":
         raise UserError(f"{folder}: a {trained.config.family} answers no queries; name a model of the family seq2seq")
     text = re.sub("(?<![0-9])0+(?=[0-9])", "", "".join(query.split()))  # 07 is 7: no query of the training has more zeros
@@ -114,28 +107,3 @@ def picture(given: Answer, out: Path) -> None:
     gap = torch.full((1, strips[0].shape[1], 10), 246 / 255)
     strip = torch.cat(strips if len(strips) == 1 else [strips[0], gap, strips[1]], 2)
     collage.save(collage.grid(strip[None], 1, [f"{given.query} = {given.text}".rstrip(" =")], enlarge=4), out)
-
-
-def main() -> None:
-    """Answer the query of the command line."""
-    parser = argparse.ArgumentParser(prog="python -m regen.answer", description="Answer a typed question of arithmetic.")
-    parser.add_argument("query", help="for example 81+24")
-    parser.add_argument("--model", default=DEFAULT, help="key or folder of a trained model (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("answer.png"), help="picture, where images are read or drawn")
-    parser.add_argument("--seed", type=int, default=0, help="of the handwriting")
-    options = parser.parse_args()
-    if options.out.suffix != ".png":
-        raise UserError(f"--out {options.out}: expected a name that ends in .png")
-    given = answer(options.query, options.model, options.seed)
-    drawn = given.drawn is not None or given.shown is not None
-    if drawn:
-        try:
-            picture(given, options.out)
-        except OSError as error:
-            raise UserError(f"--out {options.out}: {error.strerror or error}") from None
-    print(f"{given.query} -> {given.text}" + (f"  ({options.out})" if drawn else ""))
-
-
-if __name__ == "__main__":
-    with reported():
-        main()

@@ -75,11 +75,21 @@ def content(path: Path = paths.PARAMS) -> object:
         UserError: the file is missing, or is no YAML.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return parsed(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run from the repository root") from None
+
+
+def parsed(text: str, where: str) -> object:
+    """Return what a text of YAML says.
+
+    Raises:
+        UserError: it is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def usable(content: object) -> Params:

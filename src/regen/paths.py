@@ -13,7 +13,7 @@ METRICS = Path("metrics")
 FIGURES = Path("figures")
 REPORTS = Path("reports")
 STUDIES = Path("studies")
-README_PICTURE = Path("docs/punks.png")
+README_PICTURE = Path("docs/showcase.png")
 CODE = Path("data/code")
 WORK = Path(".work")  # resumable state: git-ignored, not an out, so DVC never deletes it
 

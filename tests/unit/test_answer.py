@@ -1,17 +1,18 @@
-"""`python -m regen.answer "81+24"`."""
+"""`regen answer "81+24"`, and what it is made of."""
 
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from regen import families
-from regen.answer import answer, main
-from regen.errors import UserError, reported
+from regen import cli, families
+from regen.answer import answer
+from regen.errors import UserError
 from regen.models.base import DataSpec
 from tests.conftest import BLOCKS, IMAGES, block, build
 from tests.unit.test_seq2seq import SMALL, prepare
@@ -38,6 +39,19 @@ def trained(tmp_path, monkeypatch):
     return tmp_path
 
 
+def run(*arguments):
+    """The command `regen`; returns its exit status."""
+    before = sys.argv
+    sys.argv = ["regen", *arguments]
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = before
+    return 0
+
+
 def test_a_typed_query_is_answered_as_the_model_answers_its_codes(trained):
     given = answer("81+24")
     model = families.load("models/arithmetic_text_to_text")
@@ -46,17 +60,15 @@ def test_a_typed_query_is_answered_as_the_model_answers_its_codes(trained):
     assert answer(" 81 + 24 ") == given
 
 
-def test_the_command_prints_query_and_answer(trained, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["answer", "81+24"])
-    main()
+def test_the_command_prints_query_and_answer(trained, capsys):
+    assert run("answer", "81+24") == 0
     assert capsys.readouterr().out == f"81+24 -> {answer('81+24').text}\n"
     assert not (trained / "answer.png").exists()
 
 
 @pytest.mark.parametrize(("key", "glyphs"), [("reader", 5), ("drawer", 3), ("both", 8)])
-def test_what_is_read_or_drawn_is_drawn(trained, monkeypatch, capsys, key, glyphs):
-    monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", key, "--out", "seen.png"])
-    main()
+def test_what_is_read_or_drawn_is_drawn(trained, capsys, key, glyphs):
+    assert run("answer", "7-9", "--model", key, "--out", "seen.png") == 0
     assert capsys.readouterr().out.startswith("7-9 -> ")
     assert Image.open("seen.png").width >= 4 * 28 * glyphs
 
@@ -105,7 +117,7 @@ def test_zeros_before_a_number_change_nothing(trained):
 
 def test_what_stands_for_no_classifier_is_no_model(trained):
     (trained / "models/none").write_text("no classifier\n")
-    with pytest.raises(UserError, match="models/none: no model"):
+    with pytest.raises(UserError, match="models/none: no model, but what stands for none"):
         answer("1+2", "none")
 
 
@@ -118,28 +130,23 @@ def test_data_prepared_for_other_operators_are_refused(trained):
 
 
 @pytest.mark.parametrize(("out", "message"), [("a.jpg", "expected a name that ends in .png"), ("folder.png", "Is a directory")])
-def test_a_picture_that_cannot_be_written_is_one_line(trained, monkeypatch, capsys, out, message):
+def test_a_picture_that_cannot_be_written_is_one_line(trained, capsys, out, message):
     (trained / "folder.png").mkdir()
-    monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", "both", "--out", out])
-    with pytest.raises(SystemExit), reported():
-        main()
+    assert run("answer", "7-9", "--model", "both", "--out", out) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: --out {out}: ")
     assert message in error
 
 
-def test_a_mistake_is_one_line_and_no_traceback(trained, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["answer", "2x3"])
-    with pytest.raises(SystemExit), reported():
-        main()
+def test_a_mistake_is_one_line_and_no_traceback(trained, capsys):
+    assert run("answer", "2x3") == 1
     assert capsys.readouterr().err.startswith("error: query '2x3': unknown character")
 
 
-def test_the_picture_is_the_same_bytes_again(trained, monkeypatch):
+def test_the_picture_is_the_same_bytes_again(trained):
     pictures = []
     for name in ("a.png", "b.png"):
-        monkeypatch.setattr("sys.argv", ["answer", "7-9", "--model", "both", "--out", name])
-        main()
+        assert run("answer", "7-9", "--model", "both", "--out", name) == 0
         pictures.append((trained / name).read_bytes())
     assert pictures[0] == pictures[1]
     assert np.asarray(Image.open("a.png")).std() > 0

@@ -1,4 +1,4 @@
-"""The house holds: imports point one way, and each stage of dvc.yaml depends on the code that it runs, no less and no more."""
+"""The house holds: imports point one way, and what a touched file reruns is what the table says, no less and no more."""
 
 from __future__ import annotations
 
@@ -6,138 +6,62 @@ import ast
 from pathlib import Path
 
 import pytest
-import yaml
+
+from regen import checks, imports, params, paths
 
 ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src"
+MODULES = sorted((SRC / "regen").rglob("*.py"))
+
+# From the ground up: a module imports from its own layer and those before it.
 LAYERS = [
-    *("errors", "params", "paths", "seeding", "data", "models", "training", "evaluation"),
-    *("answer", "study", "report", "stages"),
+    {"regen", "regen.errors", "regen.blocks", "regen.paths", "regen.seeding", "regen.imports", "regen.params"},
+    {"regen.data", "regen.drawing"},
+    {"regen.models", "regen.metrics"},
+    {"regen.estimators", "regen.catalogue"},
+    {"regen.families"},
+    {"regen.training"},
+    {"regen.evaluation"},
+    {"regen.studies", "regen.tracking", "regen.report"},
+    {"regen.checks", "regen.schedule", "regen.trained", "regen.answer"},
+    {"regen.commands", "regen.cli"},
 ]
-BASE = {"errors", "params", "paths", "seeding"}
-
-# Code that a stage imports but need not depend on, since it cannot change what the stage writes.
-NEUTRAL = {
-    "src/regen/__init__.py": "imports what it offers on demand; the stages ask for none of it",
-    "src/regen/errors.py": "says how a stage fails, not what it writes",
-    "src/regen/params.py": "reads and refuses; every value stands in params.yaml or beside the code that uses it",
-    "src/regen/paths.py": "a moved path is a changed dvc.yaml",
-    "src/regen/data/__init__.py": "imports a kind by its name",
-    "src/regen/data/fetch.py": "what it brings is pinned by SHA-256",
-    "src/regen/data/mirrors.py": "what it brings is pinned by SHA-256",
-    "src/regen/data/packages.py": "what it brings is pinned by SHA-256",
-    "src/regen/data/web.py": "what it brings is pinned by SHA-256",
-}
-SIGNED = ("src/regen/models/", "src/regen/training/", "src/regen/data/", "src/regen/seeding.py")  # by model.json's signature
-TEMPLATES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
-def imported(path: Path) -> set[Path]:
-    """Files of regen that one file imports, at its top or inside a function."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    files = set()
-    for name in names:
-        parts = name.split(".")
-        if parts[0] != "regen":
-            continue
-        for end in range(1, len(parts) + 1):
-            stem = SRC.joinpath(*parts[:end])
-            files |= {file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()}
-    return files
+def layer(name: str) -> int:
+    top = ".".join(name.split(".")[:2])
+    return next(number for number, names in enumerate(LAYERS) if top in names)
 
 
-def closure(*start: Path) -> set[str]:
-    """Files of regen that these files import, directly or not, and the files themselves."""
-    seen: set[Path] = set()
-    waiting = set(start)
-    while waiting:
-        path = waiting.pop()
-        seen.add(path)
-        if path != SRC / "regen/__init__.py":
-            waiting |= imported(path) - seen
-    return {
-        str(path.relative_to(ROOT)) for path in seen if len(ast.parse(path.read_text()).body) > 1
-    }  # a docstring decides nothing
-
-
-def stages() -> dict[str, tuple[list[str], list[Path]]]:
-    """Each stage with its declared code dependencies and the files that it starts from."""
-    found = {}
-    for name, template in TEMPLATES.items():
-        items = PARAMS[template["foreach"].strip("${}")] if "foreach" in template else {"": {}}
-        stage = template.get("do", template)
-        for key, item in items.items():
-            deps = [fill(dep, key, item) for dep in stage["deps"]]
-            start = [ROOT / dep for dep in deps if dep.startswith("stages/")]
-            if name == "train":
-                start.append(SRC / f"regen/models/{item['family']}.py")
-            if name in ("download", "prepare"):
-                start.append(SRC / f"regen/data/{item['kind']}.py")
-            found[f"{name}@{key}" if key else name] = (deps, start)
-    return found
-
-
-def fill(text: str, key: str, item: dict) -> str:
-    text = text.replace("${key}", key)
-    for field, value in item.items():
-        text = text.replace(f"${{item.{field}}}", str(value))
-    return text
-
-
-def neutral(stage: str, file: str) -> bool:
-    if file in NEUTRAL or file.startswith("src/regen/tracking/"):
-        return True  # tracking mirrors what a stage wrote and writes none of it
-    # A model's folder holds the signature of the code that made it: whoever reads a model depends on its code already.
-    if stage.startswith(("encode", "evaluate")):
-        return file.startswith("src/regen/models/")
-    # A study depends on its model's folder, so on all the code of the training that the model's signature covers.
-    return stage.startswith("study") and file.startswith(SIGNED)
-
-
-@pytest.mark.parametrize("stage", stages())
-def test_a_stage_depends_on_all_the_code_that_it_runs(stage):
-    deps, start = stages()[stage]
-    missing = [
-        file
-        for file in closure(*start)
-        if not neutral(stage, file) and not any(file == dep or file.startswith(f"{dep}/") for dep in deps)
-    ]
-    assert sorted(missing) == []
-
-
-@pytest.mark.parametrize("stage", stages())
-def test_a_stage_depends_on_no_code_that_it_does_not_run(stage):
-    deps, start = stages()[stage]
-    needed = closure(*start)
-    needless = [
-        dep for dep in deps if dep.startswith("src/") and not any(file == dep or file.startswith(f"{dep}/") for file in needed)
-    ]
-    # check asks the registries for every kind and family by name. Not every family has layers or is fitted in closed form (a
-    # template cannot tell which), not every kind draws at random, and sections of brains alone are cut into tiles.
-    tiles = tuple(f"src/regen/data/{name}.py" for name in ("sections", "tiles", "tissue"))
-    shared = ("src/regen/models/closed_form", "src/regen/models/layers.py", "src/regen/seeding.py", *tiles)
-    assert [dep for dep in needless if stage != "check" and dep not in shared] == []
-
-
-@pytest.mark.parametrize("path", sorted((SRC / "regen").rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SRC)))
 def test_imports_point_one_way(path):
-    layer = path.relative_to(SRC / "regen").parts[0].removesuffix(".py")
-    used = {Path(file).parts[2].removesuffix(".py") for file in map(str, (f.relative_to(ROOT) for f in imported(path)))} - {
-        "__init__"
-    }
-    if layer == "__init__":
+    own = imports.module(path)
+    if own == "regen":  # offers `load` on demand
         return
-    if layer == "tracking":
-        assert used <= BASE | {"tracking"}
-        return
-    below = BASE | set(LAYERS[: LAYERS.index(layer) + 1])
-    assert used <= below
+    higher = [imports.module(found) for found in imports._imported(path) if layer(imports.module(found)) > layer(own)]
+    assert higher == []
+
+
+def test_the_first_layer_needs_no_other_package_of_regen():
+    for name in LAYERS[0] - {"regen"}:
+        assert {layer(imports.module(found)) for found in imports._imported(imports.file(name))} <= {0}
+
+
+@pytest.mark.parametrize(
+    ("package", "strangers"),
+    [
+        ("models", {"regen.data", "regen.training", "regen.tracking", "regen.evaluation"}),
+        ("metrics", {"regen.data.loaders", "regen.families", "regen.catalogue"}),
+        ("drawing", {"regen.data", "regen.models", "regen.catalogue"}),
+        ("evaluation", {"regen.catalogue", "regen.report", "regen.tracking"}),
+        ("training", {"regen.catalogue", "regen.tracking"}),
+    ],
+)
+def test_a_room_knows_nothing_of_some_others(package, strangers):
+    for path in (SRC / "regen" / package).rglob("*.py"):
+        names = {imports.module(found) for found in imports._imported(path)}
+        known = {name for name in names for stranger in strangers if name == stranger or name.startswith(f"{stranger}.")}
+        assert not known, path.name
 
 
 @pytest.mark.parametrize("path", sorted((SRC / "regen/models").glob("*.py")), ids=lambda path: path.name)
@@ -151,9 +75,87 @@ def test_models_know_no_pipeline(path):
     assert not {module.split(".")[0] for module in modules} & {"yaml", "mlflow", "dvc"}
 
 
-@pytest.mark.parametrize(
-    "path", [*sorted((SRC / "regen").rglob("*.py")), *sorted((ROOT / "stages").glob("*.py"))], ids=lambda p: p.name
-)
+@pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "stages").glob("*.py"))], ids=lambda path: path.name)
 def test_no_module_is_too_long_to_read(path):
-    lines = len(path.read_text().splitlines())
-    assert lines <= (80 if path.parent.name == "stages" else 300)
+    assert len(path.read_text().splitlines()) <= (80 if path.parent.name == "stages" else 300)
+
+
+@pytest.fixture(scope="module")
+def code() -> dict[str, set[str]]:
+    """Each stage of the default params.yaml, as `train@punks_vae`, with the files that it depends on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return {
+            "@".join(path.relative_to(paths.CODE).parts): {line.split("  ")[1] for line in text.splitlines()}
+            for path, text in checks.code(params.read())
+        }
+
+
+def of(given: params.Params, stages: tuple[str, ...], chosen) -> set[str]:
+    return {f"{stage}@{key}" for key, block in given.models.items() if chosen(block) for stage in stages}
+
+
+TRAIN, BOTH = ("train",), ("train", "evaluate")
+GIVEN = params.read(ROOT / "params.yaml")
+
+
+def studies(*models: str) -> set[str]:
+    return {f"study@{key}" for key, block in GIVEN.studies.items() if block["model"] in models}
+
+
+def family(*names: str, stages: tuple[str, ...] = BOTH) -> set[str]:
+    found = of(GIVEN, stages, lambda block: block["family"] in names)
+    return found | studies(*(key for key, block in GIVEN.models.items() if block["family"] in names))
+
+
+def encoded(*names: str) -> set[str]:
+    """Stages that encode with a model of these families."""
+    return {f"encode@{key}" for key, block in GIVEN.encodings.items() if GIVEN.models[block["model"]]["family"] in names}
+
+
+TRAINED = {key for key, block in GIVEN.models.items() if "epochs" in block}
+TABLE = {  # what is touched -> what runs again, besides what DVC finds changed after it
+    "src/regen/models/gan.py": lambda: family("gan"),
+    "src/regen/models/vade.py": lambda: family("vade"),
+    "src/regen/models/pixel_lstm.py": lambda: family("pixel_lstm"),
+    "src/regen/estimators/random_graph.py": lambda: family("random_graph"),
+    "src/regen/estimators/linear_regression.py": lambda: family("linear_regression"),
+    "src/regen/data/tiles/synthetic.py": lambda: {"download@brains", "prepare@brains"},
+    "src/regen/data/sets/punks.py": lambda: {"download@punks", "prepare@punks"},
+    "src/regen/data/sets/mnist.py": lambda: {f"{s}@{d}" for s in ("download", "prepare") for d in ("mnist", "digits148")},
+    "src/regen/data/loaders/tiles.py": lambda: of(GIVEN, TRAIN, lambda block: block["dataset"] == "brains"),
+    "src/regen/evaluation/graphs/plots.py": lambda: {"evaluate@classrooms_graph"},
+    "src/regen/evaluation/letters.py": lambda: {"evaluate@letters_lstm", "evaluate@letters_tables"},
+    "src/regen/catalogue/images.py": lambda: {"report"},
+    "src/regen/catalogue/published.py": lambda: {"report"},
+    "src/regen/catalogue/registry.py": lambda: {"report"},
+    "src/regen/report/page.py": lambda: {"report"},
+    "src/regen/tracking/mirror.py": set,
+    "src/regen/data/download/web.py": set,
+    "src/regen/errors.py": set,
+    "src/regen/commands/compare.py": set,
+}
+
+
+@pytest.mark.parametrize("touched", TABLE)
+def test_a_touched_file_reruns_what_the_table_says(code, touched):
+    assert (ROOT / touched).exists()
+    assert {stage for stage, files in code.items() if touched in files} == TABLE[touched]()
+
+
+def test_the_samplers_of_tiles_concern_brains_alone(code):
+    concerned = {stage for stage, files in code.items() if "src/regen/data/tiles/samplers.py" in files}
+    brains = {key for key, block in GIVEN.models.items() if block["dataset"] == "brains"}
+    assert {stage.partition("@")[2] for stage in concerned} <= brains | {"brains"}
+    assert {f"train@{key}" for key in brains} <= concerned
+
+
+def test_the_loop_concerns_every_training_and_nothing_before_it(code):
+    concerned = {stage for stage, files in code.items() if "src/regen/training/loop.py" in files}
+    assert {f"train@{key}" for key in TRAINED} <= concerned
+    assert {stage.partition("@")[0] for stage in concerned} == {"train", "study"}
+
+
+def test_the_encoder_of_an_encoding_is_its_model_s_family(code):
+    concerned = {stage for stage, files in code.items() if "src/regen/models/vae.py" in files}
+    assert encoded("vae") <= concerned

@@ -49,7 +49,7 @@ def test_reconstructions_of_standardised_pixels_are_on_the_scale_of_pixels():
 
 
 def test_cross_entropy_of_standardised_pixels_is_refused():
-    with pytest.raises(UserError, match="autoencoder: reconstruction: expected l2 where pixels are standardised, .* got 'bce'"):
+    with pytest.raises(UserError, match=r"autoencoder: reconstruction: expected l2 where pixels are standardised, .* got 'bce'"):
         of_tiles(reconstruction="bce")
 
 

@@ -104,9 +104,8 @@ def test_the_signature_changes_with_anything_that_decides_the_result():
     assert len({same, *others}) == 4
 
 
-def test_the_signature_changes_with_the_code(monkeypatch, tmp_path):
-    before = checkpoint.signature(seed=0)
-    changed = tmp_path / "checkpoint.py"
-    changed.write_text("# edited\n")
-    monkeypatch.setattr(sys.modules["regen.training.checkpoint"], "__file__", str(changed))
-    assert checkpoint.signature(seed=0) != before
+def test_the_signature_changes_with_the_code_and_with_torch(monkeypatch):
+    before = checkpoint.signature(seed=0, code={"src/regen/models/vae.py": "a"})
+    assert checkpoint.signature(seed=0, code={"src/regen/models/vae.py": "b"}) != before
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    assert checkpoint.signature(seed=0, code={"src/regen/models/vae.py": "a"}) != before

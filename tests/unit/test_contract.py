@@ -113,7 +113,7 @@ def test_samples_follow_from_the_seed_and_lie_in_the_unit_range(family):
 
 
 @pytest.mark.parametrize("family", with_capability("encode"))
-def test_latents_do_not_hang_on_the_other_images_of_a_batch(family):
+def test_latents_do_not_depend_on_the_other_images_of_a_batch(family):
     model = build(family).eval()
     z = model.encode(x)
     assert z.shape == (7, model.config.latent_dim)

@@ -227,7 +227,8 @@ def test_a_longer_file_is_dropped_at_its_limit(site: Site, folder: Path, cache: 
 
 def test_a_gzip_bomb_is_dropped_at_its_limit(site: Site, folder: Path) -> None:
     bomb = gzip.compress(bytes(50_000_000))
-    assert "longer than the 512,000 bytes expected" in refusal(folder, pinned_file(site.serving(whole(bomb), path="/data.bin.gz")))
+    file = pinned_file(site.serving(whole(bomb), path="/data.bin.gz"))
+    assert "longer than the 512,000 bytes expected" in refusal(folder, file)
 
 
 def test_a_gzip_cut_short_on_the_server_is_refused(site: Site, folder: Path) -> None:
@@ -306,7 +307,8 @@ def test_a_silent_server_sends_to_the_next_mirror_within_its_time(
         dead = f"http://127.0.0.1:{silent.getsockname()[1]}"
         good = site.serving(whole())
         pinned.into(folder, [pinned_file(Url(f"{dead}/a"), good)])
-        pinned.into(folder, [pinned_file(Url(f"{dead}/b"), good, content=CONTENT, name="b"), replace(pinned_file(good), name="c")])
+        again = pinned_file(Url(f"{dead}/b"), good, content=CONTENT, name="b")
+        pinned.into(folder, [again, replace(pinned_file(good), name="c")])
     assert time.monotonic() - start < 3
     assert sorted(path.name for path in folder.iterdir()) == ["b", "c", "data.bin"]
 

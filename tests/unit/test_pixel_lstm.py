@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from regen.data import arrays
+from regen.data import arrays, loaders
+from regen.data.loaders import Share
 from regen.data.sets import letters
 from regen.errors import UserError
 from regen.models import pixel_lstm
@@ -89,8 +90,8 @@ def alphabet(tmp_path):
     return tmp_path / "letters"
 
 
-def test_an_epoch_of_several_passes_sees_every_letter_as_often(alphabet, devices):
-    batches = build(batch_size=13, passes=3).batches(alphabet, 0, devices)
+def test_an_epoch_of_several_passes_sees_every_letter_as_often(alphabet):
+    batches = loaders.read(alphabet, Share(13, 0, steps_per_epoch=6))
     assert batches.per_epoch == 6
     for start in (0, 2, 4):  # each pass: every letter once
         seen = torch.cat([batches(start + step)["x"] for step in (0, 1)]).flatten(1)
@@ -99,6 +100,13 @@ def test_an_epoch_of_several_passes_sees_every_letter_as_often(alphabet, devices
     assert torch.equal(batches(5)["x"], batches(5)["x"])
 
 
-def test_a_batch_larger_than_the_alphabet_is_refused(alphabet, devices):
+def test_the_loader_gives_pixels_of_0_and_1_that_the_loss_takes(alphabet):
+    batch = loaders.read(alphabet, Share(26, 0))(0)
+    assert set(batch["x"].unique().tolist()) == {0.0, 1.0}
+    loss, _ = build().loss(batch, "network")
+    assert float(loss) == pytest.approx(math.log(2), abs=0.1)  # untrained
+
+
+def test_a_batch_larger_than_the_alphabet_is_refused(alphabet):
     with pytest.raises(UserError, match=r"batch_size: expected 1 \(processes\) to 26 .*got 27"):
-        build(batch_size=27).batches(alphabet, 0, devices)
+        loaders.read(alphabet, Share(27, 0))

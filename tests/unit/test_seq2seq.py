@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 
 from regen import families
-from regen.data import arrays
+from regen.data import arrays, loaders
+from regen.data.loaders import Share
+from regen.data.loaders.arithmetic import Handwriting, shifted
 from regen.data.sets import arithmetic
 from regen.errors import UserError
-from regen.models import seq2seq
 from regen.models.base import DataSpec
 from regen.training.distributed import Devices
 from regen.training.loop import train
 from tests.conftest import OTHERS, block, build
 
 SYMBOLS = "0123456789+- "
-CPU = torch.device("cpu")
 SMALL = {"read_channels": [4, 8], "draw_channels": [4, 4]}
 TASKS = [
     {"source": "text", "target": "text"},
@@ -32,13 +30,11 @@ TASKS = [
 ]
 
 
-@dataclass(frozen=True)
-class Process:
-    """One of several processes of a training."""
-
-    rank: int = 0
-    world_size: int = 1
-    device: torch.device = CPU
+def reading(model, folder, **share):
+    """The batches that a model's training takes of prepared queries."""
+    config = model.config
+    share = Share(config.batch_size, 0, config.steps_per_epoch, config.train_fraction, **share)
+    return loaders.read(folder, share, model.reading())
 
 
 def digits(folder):
@@ -62,7 +58,7 @@ def prepared(tmp_path_factory):
 def prepare(root, **changes):
     config = arithmetic.config({"digits": "toy", **changes}, "queries.toy")
     made, description = arithmetic.prepare(config, digits(root / "digits"), 0)
-    arrays.write(root / "toy", made, description | {"kind": "queries"})
+    arrays.write(root / "toy", made, description | {"kind": "queries", "loader": arithmetic.LOADER})
     return root / "toy"
 
 
@@ -137,13 +133,13 @@ def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
 @pytest.mark.parametrize("task", TASKS)
 def test_every_parameter_of_every_task_is_moved_by_its_loss(task, prepared):
     model = build("seq2seq", **SMALL, **task)
-    loss, figures = model.loss(model.batches(prepared, 0, Process())(0), "network")
+    loss, figures = model.loss(reading(model, prepared)(0), "network")
     gradients = torch.autograd.grad(loss, list(model.parameters()))
     assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
     assert all(not figure.requires_grad for figure in figures.values())
 
 
-def test_an_answer_does_not_hang_on_the_other_queries_of_a_batch():
+def test_an_answer_does_not_depend_on_the_other_queries_of_a_batch():
     model = build("seq2seq", source="image", target="image", **SMALL).eval()
     x = torch.rand(5, 5, 28, 28)
     torch.testing.assert_close(torch.cat([model.drawings(one[None]) for one in x]), model.drawings(x), atol=1e-5, rtol=1e-4)
@@ -182,12 +178,12 @@ def test_where_no_glyph_is_named_the_encoder_sees_all_that_was_read_of_it():
     torch.testing.assert_close(model._embed(glyphs[None])[:, 0], read)
 
 
-def test_codes_are_read_as_texts_without_their_padding():
+def test_tokens_are_read_as_texts_without_their_padding():
     assert build("seq2seq").texts(torch.tensor([[11, 4, 8], [6, 12, 12]])) == ["-48", "6"]
 
 
 def test_every_query_is_asked_once_a_pass_with_its_own_answer(prepared):
-    batches = build("seq2seq", batch_size=180).batches(prepared, 0, Process())
+    batches = reading(build("seq2seq", batch_size=180), prepared)
     assert batches.per_epoch == 100
     content = arrays.load(prepared, "train")
     expected = {bytes(q): bytes(a) for q, a in zip(content["x"], content["answers"], strict=True)}
@@ -201,49 +197,49 @@ def test_every_query_is_asked_once_a_pass_with_its_own_answer(prepared):
 
 def test_a_batch_follows_from_its_step_and_processes_share_it(prepared):
     model = build("seq2seq", target="image", **SMALL)
-    batches = model.batches(prepared, 0, Process())
+    batches = reading(model, prepared)
     whole, other = batches(5), batches(6)
-    assert all(torch.equal(value, whole[name]) for name, value in model.batches(prepared, 0, Process())(5).items())
+    assert all(torch.equal(value, whole[name]) for name, value in reading(model, prepared)(5).items())
     assert not torch.equal(whole["x"], other["x"])
-    parts = [model.batches(prepared, 0, Process(rank, 2))(5)["x"] for rank in range(2)]
+    parts = [reading(model, prepared, rank=rank, processes=2)(5)["x"] for rank in range(2)]
     assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole["x"])
 
 
 def test_queries_are_written_in_training_digits_that_show_their_characters(prepared):
-    batch = build("seq2seq", source="image", batch_size=64, **SMALL).batches(prepared, 0, Process())(0)
-    codes = batch["glyph_codes"][batch["x"]]
+    batch = reading(build("seq2seq", source="image", batch_size=64, **SMALL), prepared)(0)
+    tokens = batch["glyph_tokens"][batch["x"]]
     shown = (batch["glyphs"] * 255).round()[batch["x"]]
-    assert SYMBOLS[int(codes[0, 0])].isdigit()
-    digit = codes < 10
+    assert SYMBOLS[int(tokens[0, 0])].isdigit()
+    digit = tokens < 10
     levels = shown[..., 0, 0][digit]
-    assert torch.equal(levels // 10, codes[digit].float())  # 10 d to 10 d + 2 are the training images of d
+    assert torch.equal(levels // 10, tokens[digit].float())  # 10 d to 10 d + 2 are the training images of d
     assert len((levels % 10).unique()) == 3
-    assert float(shown[codes == 12].max()) == 0
-    assert bool((shown[codes == 10].amax((1, 2)) == 255).all())
+    assert float(shown[tokens == 12].max()) == 0
+    assert bool((shown[tokens == 10].amax((1, 2)) == 255).all())
 
 
 def test_answers_are_drawn_in_new_handwriting_at_each_pass(prepared):
     model = build("seq2seq", target="image", batch_size=8, train_fraction=8 / 18000, **SMALL)
-    batches = model.batches(prepared, 0, Process())
+    batches = reading(model, prepared)
     images = set()
     for step in range(40):
         batch = batches(step)
         shown = batch["answers"][torch.arange(8), batch["drawn"]]
         levels = (batch["drawings"][:, 0, 0] * 255).round().long()
         assert torch.equal(levels[shown < 10] // 10, shown[shown < 10])  # the digit of that place
-        images |= {(int(code), int(level)) for code, level in zip(shown, levels, strict=True) if code < 10}
-    assert len({code for code, _ in images}) < len(images)
+        images |= {(int(token), int(level)) for token, level in zip(shown, levels, strict=True) if token < 10}
+    assert len({token for token, _ in images}) < len(images)
 
 
 def test_test_queries_are_written_in_the_test_split_s_digits(prepared):
-    writing = seq2seq.Handwriting(prepared, "test")
+    writing = Handwriting(prepared, "test")
     levels = writing.draw(torch.arange(10), torch.Generator().manual_seed(0))[:, 0, 0] * 255
     assert torch.equal((levels.round() - 100) // 10, torch.arange(10.0))
     torch.testing.assert_close(writing.mean(3) * 255, torch.full((28, 28), 130.5))
 
 
 def test_every_image_of_a_character_is_drawn_as_often(prepared):
-    writing = seq2seq.Handwriting(prepared, "train")
+    writing = Handwriting(prepared, "train")
     levels = writing.draw(torch.full((30_000,), 7), torch.Generator().manual_seed(0))[:, 0, 0] * 255
     counts = levels.round().long().bincount()[70:]
     assert len(counts) == 3
@@ -253,15 +249,15 @@ def test_every_image_of_a_character_is_drawn_as_often(prepared):
 def test_a_shifted_glyph_is_moved_by_whole_pixels():
     images = torch.zeros(200, 28, 28)
     images[:, 14, 14] = 1
-    moved = seq2seq.shifted(images, 2, torch.Generator().manual_seed(0))
+    moved = shifted(images, 2, torch.Generator().manual_seed(0))
     places = moved.flatten(1).argmax(1)
     assert bool((moved.sum((1, 2)) == 1).all())
     assert sorted({(int(p) // 28 - 14, int(p) % 28 - 14) for p in places}) == [(y, x) for y in range(-2, 3) for x in range(-2, 3)]
 
 
 def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepared):
-    batches = build("seq2seq", train_fraction=0.1, batch_size=90, steps_per_epoch=50).batches(prepared, 0, Process())
-    assert (batches.examples, batches.per_pass, batches.per_epoch) == (1800, 20, 50)
+    batches = reading(build("seq2seq", train_fraction=0.1, batch_size=90, steps_per_epoch=50), prepared)
+    assert (batches.passes.examples, batches.passes.per_pass, batches.per_epoch) == (1800, 20, 50)
     first, second = (torch.cat([batches(step)["x"] for step in steps]) for steps in (range(20), range(20, 40)))
     assert torch.equal(first.unique(dim=0), second.unique(dim=0))
     assert len(first.unique(dim=0)) == 1800
@@ -293,17 +289,19 @@ def test_convolutions_that_leave_nothing_to_draw_from_are_refused():
 
 
 def test_fewer_queries_than_a_batch_are_refused(prepared):
-    with pytest.raises(
-        UserError, match=r"batch_size: expected 1 \(processes\) to 18 \(training queries, train_fraction 0.001\), got 64"
-    ):
-        build("seq2seq", batch_size=64, train_fraction=0.001).batches(prepared, 0, Process())
+    with pytest.raises(UserError, match=r"batch_size: expected 1 \(processes\) to 18 \(training examples\), got 64"):
+        reading(build("seq2seq", batch_size=64, train_fraction=0.001), prepared)
+
+
+def test_queries_have_no_validation_split(prepared):
+    assert list(reading(build("seq2seq"), prepared).validation()) == []
 
 
 def test_damaged_handwriting_is_refused(tmp_path):
     folder = prepare(tmp_path, examples=50)
     (folder / "digits_train.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(UserError, match=r"digits_train.npy: missing or damaged .*`dvc repro --force queries@toy`"):
-        build("seq2seq", source="image", **SMALL).batches(folder, 0, Process())
+        reading(build("seq2seq", source="image", **SMALL), folder)
 
 
 @pytest.mark.parametrize("changes", [{"operand_digits": 3, "examples": 400}, {"operators": ["*"], "examples": 400}])
@@ -314,7 +312,7 @@ def test_longer_operands_and_multiplication_are_learned_from(changes, tmp_path):
     model = families.build(families.config(blocks, "x"), spec)
     devices = Devices("fp32", threads=1)
     (tmp_path / "work").mkdir()
-    train(model, model.batches(folder, 0, devices), devices, name="toy", seed=0, folder=tmp_path / "work")
+    train(model, reading(model, folder), devices, name="toy", seed=0, folder=tmp_path / "work")
     rows = (tmp_path / "work" / "history.csv").read_text().splitlines()
     losses = [float(row.split(",")[rows[0].split(",").index("loss")]) for row in rows[1:]]
     assert losses[-1] < losses[0] - 0.2

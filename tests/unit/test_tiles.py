@@ -168,8 +168,18 @@ def index(folder: Path, **options: Any) -> Path:
         "cells_train": np.ones(7, np.uint8),
     }
     source = {"path": str(folder / "sections.h5"), **sections.digest(folder / "sections.h5")}
-    arrays.write(folder / "prepared", made, {"shape": [1, TILE, TILE], "labels": ["a", "b"], "kind": "brains", "file": source,
-                                             "sampler": "by_pixel", "loader": "tiles"})
+    arrays.write(
+        folder / "prepared",
+        made,
+        {
+            "shape": [1, TILE, TILE],
+            "labels": ["a", "b"],
+            "kind": "brains",
+            "file": source,
+            "sampler": "by_pixel",
+            "loader": "tiles",
+        },
+    )
     return folder / "prepared"
 
 

@@ -146,7 +146,7 @@ def test_a_learned_deviation_of_standardised_pixels_never_falls_below_one_grey_l
 
 
 def test_probabilities_of_standardised_pixels_are_refused():
-    with pytest.raises(UserError, match="vae: likelihood: expected gaussian where pixels are standardised, .* got 'bernoulli'"):
+    with pytest.raises(UserError, match=r"vae: likelihood: expected gaussian where pixels are standardised, .* got 'bernoulli'"):
         of_tiles(likelihood="bernoulli")
 
 

@@ -69,7 +69,7 @@ class Model(Estimator):
         design = torch.cat([X, ones], 1) if self.config.intercept else X  # (N, P)
         P, ridge = design.shape[1], self.config.ridge
         if N <= P:
-            raise UserError(f"linear_regression: {N} examples for {P} weights, expected more examples than weights; get more data")
+            raise UserError(f"linear_regression: {N} examples for {P} weights, expected more examples than weights")
         scale = design.norm(dim=0)  # columns in one scale: the rank is then no matter of units
         U, S, Vt = torch.linalg.svd(design / torch.where(scale > 0, scale, 1.0), full_matrices=False)
         rank = int((S[0] * N * torch.finfo(S.dtype).eps < S).sum())

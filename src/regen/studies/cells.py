@@ -1,8 +1,8 @@
-"""A study: one model over and over, each cell with other values, trained and evaluated by the same scripts as any model.
+"""A study: one model over and over, each cell with other values, trained and evaluated as any model is.
 
-A cell has a folder of its own in which those scripts find params.yaml, the data and the classifier. What is finished is kept in
-the study's out with the signatures of its training and of its evaluation, so a study that is killed goes on with the cell
-it was in, and a changed cell runs alone. A cell that is the model of params.yaml itself is copied, not run.
+A cell has a folder of its own with params.yaml, the data and the classifier, and a process of its own (`regen.studies.cell`).
+What is finished is kept in the study's out with the signatures of its training and of its evaluation, so a study that is killed
+goes on with the cell it was in, and a changed cell runs alone. A cell that is the model of params.yaml itself is copied, not run.
 """
 
 from __future__ import annotations
@@ -10,26 +10,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from tqdm import tqdm
 
-from regen import paths
+import regen
+from regen import imports, paths
 from regen.blocks import StudyConfig
-from regen.data import folders
+from regen.data import arrays, folders
 from regen.errors import UserError
+from regen.evaluation import figures
+from regen.evaluation import run as evaluation
 from regen.params import Params
+from regen.studies import cell as process
+from regen.studies.executors import Executor, Local
+from regen.training import checkpoint
+from regen.training import run as training
 
 TOP = ("seed", "precision", "threads")  # what a cell may vary besides the model's own block
+NAMES = ("dataset", "family", "classifier")  # what it may not: other stages make them, and DVC must know which
 NOTE = "cell.json"
+LONGEST = 240  # bytes of a cell's name: a folder's holds 255, with what a folder that is being written adds
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,13 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """`seed=1`, `encoder_layers=1,decoder_layers=2`: a folder's name."""
-        return ",".join(f"{name}={value}" for name, value in self.values.items()).replace("/", "_").replace(" ", "")
+        """`seed=1`, `encoder_layers=1,decoder_layers=2`: a folder's name, shortened by a hash where it must be."""
+        said = ",".join(f"{name}={value}" for name, value in self.values.items()).replace(", ", ",")
+        plain = re.sub(r"[^\w=,.+\[\]-]", "_", said).lstrip(".")
+        if plain == said and len(plain.encode()) <= LONGEST:
+            return plain
+        start = plain.encode()[: LONGEST - 17].decode(errors="ignore")
+        return f"{start}-{hashlib.sha256(said.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
     @property
     def block(self) -> dict[str, Any]:
@@ -66,12 +81,16 @@ def cells(key: str, config: StudyConfig, given: Params) -> list[Cell]:
     """Return the cells of one study in the order of params.yaml: the n-th takes the n-th value of every list.
 
     Raises:
-        UserError: lists of different lengths, or the same cell twice.
+        UserError: lists of different lengths, the same cell twice, or another data set, family or classifier.
     """
+    where = f"params.yaml: studies.{key}"
+    if named := [name for name in (*config.vary, *config.fixed) if name in NAMES]:
+        kept = f"a study keeps its model's {', '.join(NAMES)}"
+        raise UserError(f"{where}: {named[0]}: {kept}; add a block under models: and name it")
     lengths = {name: len(values) for name, values in config.vary.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         said = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise UserError(f"params.yaml: studies.{key}.vary: expected lists of one length, a value for each cell; {said}")
+        raise UserError(f"{where}.vary: expected lists of one length, a value for each cell; {said}")
     found = []
     for row in zip(*config.vary.values(), strict=True):
         values = dict(zip(config.vary, row, strict=True))
@@ -81,12 +100,18 @@ def cells(key: str, config: StudyConfig, given: Params) -> list[Cell]:
         params = given.model_copy(update={**top, "models": given.models | {config.model: block}, "studies": {}})
         found.append(Cell(key, config.model, values, params))
     if len({cell.name for cell in found}) < len(found):
-        raise UserError(f"params.yaml: studies.{key}.vary: the same cell stands there twice")
+        raise UserError(f"{where}.vary: the same cell stands there twice")
     return found
 
 
-def run(key: str, config: StudyConfig, given: Params) -> list[dict[str, Any]]:
-    """Run the cells that are not finished, as many at a time as cores allow; returns each cell's values and metrics.
+def run(key: str, config: StudyConfig, given: Params, executor: Executor | None = None) -> list[dict[str, Any]]:
+    """Run the cells that are not finished; returns each cell's values and metrics.
+
+    Args:
+        key: of `studies` in params.yaml.
+        config: its block.
+        given: all of params.yaml.
+        executor: runs the cells; by default this machine, as many at a time as its cores allow.
 
     Raises:
         UserError: a cell failed; those that are finished are kept.
@@ -96,57 +121,54 @@ def run(key: str, config: StudyConfig, given: Params) -> list[dict[str, Any]]:
     out.mkdir(parents=True, exist_ok=True)
     for stale in {path.name for path in out.iterdir()} - {cell.name for cell in wanted}:
         shutil.rmtree(out / stale) if (out / stale).is_dir() else (out / stale).unlink()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(1, cores // max(cell.params.threads for cell in wanted))
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
-        try:
-            for done in as_completed([pool.submit(_finish, cell, given) for cell in wanted]):
-                done.result()
-                progress.update()
-        except BaseException:  # a mistake or Ctrl-C: no further cell is begun
-            pool.shutdown(cancel_futures=True)
-            raise
+    # Of several processes each, they run one after another: such a cell takes all GPUs, and torchrun a port.
+    threads = max(cell.params.threads for cell in wanted) if given.launcher == "python" else sys.maxsize
+    with tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
+        for _ in (executor or Local()).run(partial(_finish, given=given), wanted, threads):
+            progress.update()
     shutil.rmtree(paths.WORK / "studies" / key, ignore_errors=True)
-    return [{"values": cell.values, "metrics": _json(cell.kept / "metrics.json")} for cell in wanted]
+    return [{"values": cell.values, "metrics": figures.read(cell.kept / "metrics.json")} for cell in wanted]
 
 
 def _finish(cell: Cell, given: Params) -> None:
     """Bring one cell up to date."""
-    training, evaluation = _signatures(cell)
+    trained, evaluated = _signatures(cell)
     noted = _json(cell.kept / NOTE) if (cell.kept / NOTE).exists() else {}
-    if (noted.get("training"), noted.get("evaluation")) == (training, evaluation):
+    if (noted.get("training"), noted.get("evaluation")) == (trained, evaluated):
         return
-    if cell.params.model_copy(update={"studies": given.studies}) == given:
-        model, metrics, figures = paths.model(cell.model), paths.metrics(cell.model), paths.figures(cell.model)
-    else:
+    home = Path()
+    if cell.params.model_copy(update={"studies": given.studies}) != given:
+        home = cell.work
         _furnish(cell)
-        model, metrics, figures = (
-            cell.work / path for path in (paths.model(cell.model), paths.metrics(cell.model), paths.figures(cell.model))
-        )
-        trained = cell.work / "trained"
-        if noted.get("training") == training:
-            shutil.copytree(cell.kept / "model", model, dirs_exist_ok=True)
-        elif not trained.exists() or trained.read_text() != training:
-            _script(cell, "train")
-            trained.write_text(training)
-        _script(cell, "evaluate")
+        if noted.get("training") == trained:
+            shutil.copytree(cell.kept / "model", home / paths.model(cell.model), dirs_exist_ok=True)
+            (home / process.TRAINED).write_text(trained, encoding="utf-8")
+        _start(cell, trained)
     with folders.replacing(cell.kept) as part:
-        shutil.copytree(model, part / "model")
-        shutil.copyfile(metrics, part / "metrics.json")
-        shutil.copytree(figures, part / "figures")
-        folders.write_json(part / NOTE, {"values": cell.values, "training": training, "evaluation": evaluation})
+        shutil.copytree(home / paths.model(cell.model), part / "model")
+        shutil.copytree(home / paths.figures(cell.model), part / "figures")
+        figures.write(figures.read(home / paths.metrics(cell.model)), part / "metrics.json")
+        folders.write_json(part / NOTE, {"values": cell.values, "training": trained, "evaluation": evaluated})
 
 
 def _signatures(cell: Cell) -> tuple[str, str]:
-    """Return what decides the cell's training (params; data and code through the model's own signature), and its evaluation."""
-    base = _json(paths.model(cell.model) / "model.json")["signature"]
-    top = {name: getattr(cell.params, name) for name in TOP}
-    scripts = {name: Path("stages", f"{name}.py").read_text(encoding="utf-8") for name in ("train", "evaluate")}
-    code = [path.read_text(encoding="utf-8") for path in sorted(Path(__file__).with_name("evaluation").rglob("*.py"))]
-    classifier = cell.block.get("classifier", "none")
-    classified = classifier if classifier == "none" else _json(paths.model(classifier) / "model.json")["signature"]
-    training = _digest({"block": cell.block, "base": base, "script": scripts["train"], **top})
-    return training, _digest({"training": training, "classifier": classified, "code": [scripts["evaluate"], *code]})
+    """Return what decides the cell's training (params, data, code, processes), and what decides its evaluation."""
+    statistics = arrays.statistics(paths.prepared(cell.block["dataset"]))
+    family, loader = cell.block["family"], statistics.get("loader", "arrays")
+    trained = checkpoint.signature(
+        block=cell.block, top={name: getattr(cell.params, name) for name in TOP}, data=statistics["sha256"],
+        launcher=cell.params.launcher, code=_code(training, *training.code(family, loader)),
+    )  # fmt: skip
+    folder = paths.classifier(cell.block)
+    classifier = _json(folder / "model.json") if folder else {}
+    code = evaluation.code(family, loader, classifier["config"]["family"] if classifier else None)
+    return trained, checkpoint.signature(
+        training=trained, classifier=classifier.get("signature", "none"), code=_code(evaluation, *code)
+    )
+
+
+def _code(module: Any, *found: str) -> str:
+    return imports.digest(imports.code(Path(module.__file__), *found))
 
 
 def _furnish(cell: Cell) -> None:
@@ -154,32 +176,34 @@ def _furnish(cell: Cell) -> None:
     (cell.work / "models").mkdir(parents=True, exist_ok=True)
     content = yaml.safe_dump(cell.params.model_dump(), sort_keys=False)
     (cell.work / paths.PARAMS).write_text(content, encoding="utf-8")
-    for path in {Path("data"), paths.model(cell.block.get("classifier", "none"))}:
+    for path in filter(None, (Path("data"), paths.classifier(cell.block))):
         if not (cell.work / path).is_symlink():
             (cell.work / path).symlink_to(path.resolve())
 
 
-def _script(cell: Cell, name: str) -> None:
-    """Run stages/<name>.py in the cell's folder.
+def _start(cell: Cell, signature: str) -> None:
+    """Train and evaluate the cell in a process of its own, or in several by the launcher, and wait for it.
 
     Raises:
-        UserError: with the last line that it printed.
+        UserError: with what it said last.
     """
-    script = Path("stages", f"{name}.py").resolve()
-    log = cell.work / f"{name}.log"
-    environment = os.environ | {"PYTHONPATH": str(Path("src").resolve()), "MLFLOW_TRACKING_URI": ""}
+    alone = cell.params.launcher == "python" or process.trained(cell.work, signature)
+    start = [sys.executable] if alone else shlex.split(cell.params.launcher)
+    source, beside = str(Path(regen.__file__).resolve().parents[1]), str(Path(sys.executable).parent)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+        "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+        "MLFLOW_TRACKING_URI": "",  # cells are not mirrored
+    }
+    log = cell.work / "cell.log"
     with log.open("w", encoding="utf-8") as file:
-        launcher = cell.params.launcher if name == "train" else "python"  # of several processes, trained in as many
-        command = [*(shlex.split(launcher) if launcher != "python" else [sys.executable]), str(script), cell.model]
-        code = subprocess.run(command, cwd=cell.work, env=environment, stdout=file, stderr=file).returncode
+        command = [*start, "-m", process.__name__, str(cell.work.resolve()), cell.model, signature]
+        code = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
     if code:
-        lines = log.read_text(encoding="utf-8").splitlines() or ["nothing was printed"]
-        raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {lines[-1]} (see {log})")
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was printed"]
+        said = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
+        raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {said} (see {log})")
 
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What `regen` on the command line does; `regen.cli` only parses."""

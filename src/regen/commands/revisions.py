@@ -1,0 +1,159 @@
+"""Params and figures of the workspace, of a commit, or of an experiment of DVC."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regen import blocks, params, paths
+from regen.errors import UserError
+from regen.evaluation.figures import context
+from regen.metrics.values import Measured
+
+WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One state of the repository.
+
+    Attributes:
+        name: as a person calls it: `workspace`, `HEAD`, a branch, an experiment.
+        commit: its hash; empty for the workspace.
+    """
+
+    name: str
+    commit: str = ""
+
+    def models(self) -> list[str]:
+        """Return the models that have figures."""
+        if not self.commit:
+            return sorted(path.stem for path in paths.METRICS.glob("*.json"))
+        listed = git("ls-tree", "--name-only", self.commit, f"{paths.METRICS}/") or ""
+        return sorted(Path(line).stem for line in listed.splitlines() if line.endswith(".json"))
+
+    def measured(self, key: str) -> Measured | None:
+        """Return the figures of one model; None where it has none here.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        path = paths.metrics(key)
+        if (text := self._text(path)) is None:
+            return None
+        try:
+            values, beside = json.loads(text), json.loads(self._text(context(path)) or "{}")
+            # Commits before metrics/context/ have all of a figure in one file: {"value": ..., "error": ...}.
+            parts = {name: value if isinstance(value, dict) else {"value": value} for name, value in values.items()}
+            return {name: {**{part: float(value) for part, value in (entry | beside.get(name, {})).items()}}
+                    for name, entry in parts.items()}  # fmt: skip
+        except (ValueError, TypeError, AttributeError):
+            raise UserError(f"{path}: damaged in {self.name}; restore it with `dvc repro`") from None
+
+    def params(self) -> dict[str, Any]:
+        """Return each value of params.yaml by its path: `models.punks_vae.beta`.
+
+        Raises:
+            UserError: there is no such file, or it is no YAML.
+        """
+        text = self._text(paths.PARAMS)
+        if text is None:
+            raise UserError(f"{paths.PARAMS}: no such file in {self.name}")
+        return _flat(params.parsed(text, f"{self.name}: {paths.PARAMS}"))
+
+    def _text(self, path: Path) -> str | None:
+        if self.commit:
+            return git("show", f"{self.commit}:./{path.as_posix()}")
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def here() -> None:
+    """Refuse to go on where no regen repository is.
+
+    Raises:
+        UserError: with its root, where this is a folder in one.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / paths.PARAMS).is_file() and (folder / "dvc.yaml").is_file():
+            if folder == Path.cwd():
+                return
+            raise UserError(f"{Path.cwd()}: not the root of the repository; run: cd {folder}")
+    raise UserError(f"{Path.cwd()}: not a regen repository (no params.yaml and dvc.yaml); run in the root of one")
+
+
+def revision(name: str) -> Revision:
+    """Return the workspace, or the commit or experiment that a person names.
+
+    Raises:
+        UserError: there is no such revision.
+    """
+    if name == WORKSPACE:
+        return Revision(name)
+    if not name.startswith("-") and (commit := git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")):
+        return Revision(name, commit.strip())
+    found = experiments()
+    by_name = {experiment.name: experiment for experiment in found}
+    if name not in by_name:
+        near = blocks.suggestion(name, [WORKSPACE, *(["HEAD"] if git("rev-parse", "--verify", "HEAD") else []), *by_name])
+        raise UserError(f"revision: unknown revision {name!r}{near}")
+    return by_name[name]
+
+
+def compared(last: int | None = None) -> list[Revision]:
+    """Return the workspace, HEAD and the experiments made from HEAD (at most the `last` newest)."""
+    found = experiments()
+    return [Revision(WORKSPACE), *([revision("HEAD")] if git("rev-parse", "--verify", "HEAD") else []), *found[:last]]
+
+
+def experiments() -> list[Revision]:
+    """Return the experiments that DVC has made from HEAD and finished, newest first."""
+    if not git("for-each-ref", "--count=1", "refs/exps"):
+        return []  # dvc takes seconds to say the same
+    import dvc.api
+    from dvc.exceptions import DvcException
+
+    try:
+        rows = dvc.api.exp_show()
+    except DvcException as error:
+        raise UserError(f"dvc: {error}") from None
+    return [
+        Revision(row["Experiment"], row["rev"])
+        for row in rows
+        if row["Experiment"] and row.get("State") not in ("Queued", "Running", "Failed")
+    ]
+
+
+def model(name: str, revisions: list[Revision]) -> None:
+    """Refuse a model that has figures in no revision.
+
+    Raises:
+        UserError: with the nearest one that has some.
+    """
+    blocks.known(name, sorted({key for revision in revisions for key in revision.models()}), "figures", "model")
+
+
+def git(*arguments: str) -> str | None:
+    """Return what git says, or None where it refuses.
+
+    Raises:
+        UserError: git is not installed.
+    """
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError("git: not installed") from None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _flat(content: Any, where: str = "") -> dict[str, Any]:
+    """Return the leaves of nested blocks by their path; an empty block is a leaf."""
+    if not isinstance(content, dict) or not content:
+        return {where: content}
+    return {
+        path: leaf
+        for name, value in content.items()
+        for path, leaf in _flat(value, f"{where}.{name}" if where else str(name)).items()
+    }

@@ -1,0 +1,38 @@
+"""Tables and numbers for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+HELD = ("bound", "baseline", "real")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines of aligned columns, two spaces apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def figure(entry: Mapping[str, float] | None) -> str:
+    """Return `value ± error` of one figure; nothing where there is none."""
+    if entry is None:
+        return "-"
+    return number(entry["value"]) + (f" ± {entry['error']:.2g}" if "error" in entry else "")
+
+
+def held(entry: Mapping[str, float]) -> str:
+    """Return what a figure is held against: `bound 0`, `baseline 0.0013`, `real 25.8`."""
+    return ", ".join(f"{name} {number(entry[name])}" for name in HELD if name in entry)
+
+
+def number(value: float) -> str:
+    """Return a number with as many digits as a person reads."""
+    return f"{value:.5g}"
+
+
+def minutes(seconds: float) -> str:
+    """Return a length of time: `40 seconds`, `28 minutes`, `3.5 hours`."""
+    if seconds < 100:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,162 @@
+"""Every command and every block of code in the README and the tutorials is run once, in a copy of the smoke run.
+
+What wants a network, a GPU, a server or hours stands in `INSTEAD`: with what is run in its place, or with why nothing is.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from regen import checks
+from tests import smoke
+
+pytestmark = pytest.mark.timeout(3600)  # the first test waits for the smoke run
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/tutorials").glob("*.md"))]
+RESTORE = "git checkout --quiet . && dvc checkout --quiet --force && "
+NOTHING = "nothing: "
+
+# {command: what is run instead}. HERE is the folder that holds the copy; "nothing: why" is not run.
+INSTEAD = {
+    "make test": "nothing: this is one of its tests",
+    "make smoke": "nothing: the copy is its outcome",
+    "make setup": "nothing: it downloads some gigabytes",
+    "make full": "nothing: it trains for hours",
+    "make studies": "nothing: it trains for hours",
+    "make verify": f"{RESTORE}make -o .venv/.ready verify",  # after experiments, figures are others
+    # With what waits for the end. (`dvc exp run --run-all` follows logs, at times for ever.)
+    "dvc queue start": (
+        "dvc queue start > /dev/null 2>&1; for n in $(seq 200); do dvc queue status > HERE/queue; "
+        "grep -qE 'Queued|Running' HERE/queue || break; sleep 3; done; dvc queue stop > /dev/null 2>&1; cat HERE/queue; "
+        "! grep -qE 'Queued|Running|Failed' HERE/queue"
+    ),
+    "dvc exp run -S models.punks_gan.epochs=200": "dvc exp run -S models.punks_gan.epochs=2",
+    "dvc exp run -S datasets.brains.source=file -S datasets.brains.path=cells.h5": (
+        f"{RESTORE}dvc exp run -S datasets.brains.source=file -S datasets.brains.path=HERE/cells.h5"
+    ),
+    "dvc exp run -S datasets.brains.source=file -S datasets.brains.path=/data/cells.h5": (
+        f"{RESTORE}dvc exp run -S datasets.brains.source=file -S datasets.brains.path=HERE/cells.h5"
+    ),
+    "dvc exp run -S datasets.brains.source=folder -S datasets.brains.path=/data/brains": (
+        f"{RESTORE}dvc exp run -S datasets.brains.source=folder -S datasets.brains.path=HERE/brains"
+    ),
+    "dvc remote add --default shared s3://bucket/regen": "dvc remote add --force --default shared HERE/remote",
+    "git pull && make pull && dvc repro": "make -o .venv/.ready pull && dvc repro",  # nobody to pull from
+    'git commit --message "Our DVC remote" .dvc/config': "git commit --allow-empty --message 'Our DVC remote' .dvc/config",
+    "export MLFLOW_TRACKING_URI=http://our-server:5000": "nothing: there is no such server",
+    "make mlflow-sync": "MLFLOW_TRACKING_URI=sqlite:///HERE/mlflow.db make -o .venv/.ready mlflow-sync",
+    "python .ci/report.py origin/main /tmp/report": "python .ci/report.py HEAD HERE/report",
+}
+PRELUDE = {  # what a block of Python leaves out
+    "class Config(TrainedConfig)": (
+        "from pydantic import PositiveInt\nfrom regen.models.base import TrainedConfig, TrainedModel\n"
+    ),
+}
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """The language and the text of each fenced block."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of its blocks of shell, without comments."""
+    lines = [line for language, text in blocks(page) if language in ("sh", "bash", "console") for line in text.splitlines()]
+    return [command for line in lines if (command := re.sub(r"(^|\s+)#.*", "", line).strip())]
+
+
+def codes(language: str) -> list[str]:
+    """The blocks of one language in all pages."""
+    return [text for page in PAGES for name, text in blocks(page) if name == language]
+
+
+@pytest.fixture(scope="module")
+def place(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the smoke run that commands may change; brains of somebody's own beside it."""
+    here = tmp_path_factory.mktemp("readme")
+    shutil.copytree(copy, here / "regen", symlinks=True)
+    rng = np.random.default_rng(0)
+    with h5py.File(here / "cells.h5", "w") as file:
+        for brain in ("one", "two", "three"):
+            (here / "brains" / brain).mkdir(parents=True)
+            for number in range(3):
+                image = rng.integers(0, 256, (48, 64)).astype(np.uint8)
+                file[f"{brain}/{number}"] = image
+                Image.fromarray(image).save(here / "brains" / brain / f"{number}.png")
+    return here / "regen"
+
+
+def instead(command: str, place: Path) -> str:
+    """What is run for a command."""
+    own = re.sub(r"^make ", "make -o .venv/.ready ", command)  # the packages are there
+    return INSTEAD.get(command, own).replace("HERE", str(place.parent))
+
+
+@pytest.mark.parametrize(("page", "number", "command"), [
+    pytest.param(page, number, command, id=f"{page.stem}: {command}")
+    for page in PAGES for number, command in enumerate(commands(page))
+])  # fmt: skip
+def test_a_command_of_the_pages_does_what_it_says(place: Path, page: Path, number: int, command: str) -> None:
+    if number == 0:  # a page begins with what is committed
+        smoke.run(place, "bash", "-c", f"{RESTORE} true")
+    given = instead(command, place)
+    if given.startswith(NOTHING):
+        pytest.skip(given)
+    done = smoke.run(place, "bash", "-c", given, check=False, MLFLOW_TRACKING_URI="", DVC_NO_ANALYTICS="1")
+    assert done.returncode == 0, f"{given}\n{done.stdout[-3000:]}"
+    assert "Traceback" not in done.stdout
+    if re.match(r"regen |dvc exp show|dvc metrics", given):
+        assert len(done.stdout.splitlines()) > ("sample" not in given and "answer" not in given), f"{given}: says nothing"
+
+
+@pytest.mark.parametrize("text", codes("python"))
+def test_python_of_the_pages_runs(place: Path, text: str) -> None:
+    prelude = "".join(code for start, code in PRELUDE.items() if text.startswith(start))
+    done = smoke.run(place, "python", "-W", "error::DeprecationWarning", "-c", prelude + text, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("text", codes("yaml"))
+def test_yaml_of_the_pages_is_right_in_params_yaml(tmp_path: Path, text: str) -> None:
+    given = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in yaml.safe_load(text).items():
+        given[name] = {**given[name], **value} if isinstance(value, dict) else value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(given))
+    checks.check(path)
+
+
+def test_what_is_refused_is_refused_in_the_words_of_the_pages(place: Path) -> None:
+    line = "params.yaml: models.punks_vae.latnt_dim: unknown key (did you mean latent_dim?)"
+    assert line in (ROOT / "README.md").read_text()
+    before = (place / "params.yaml").read_text()
+    try:
+        smoke.apply(place, "+models.punks_vae.latnt_dim=3")
+        said = smoke.run(place, "regen", "check", check=False).stdout
+    finally:
+        (place / "params.yaml").write_text(before)
+    assert f"error: {line}" in said.splitlines()
+
+
+def test_what_stands_in_for_a_command_is_still_wanted() -> None:
+    assert INSTEAD.keys() - {command for page in PAGES for command in commands(page)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+?)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_table_of_the_readme_names_every_model() -> None:
+    table = "\n".join(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|"))
+    assert set(re.findall(r"`(\w+)`", table)) == yaml.safe_load((ROOT / "params.yaml").read_text())["models"].keys()
