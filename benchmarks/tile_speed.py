@@ -1,4 +1,4 @@
-"""Tiles/s that each sampler reads from an HDF5 file on one core, and that the training of the tile VAE uses."""
+"""Tiles/s that each sampler reads from an HDF5 file on one core, and that the training of a VAE uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import h5py
 
 import regen  # noqa: F401  (sets how threads wait, before torch is imported)
 from regen import families
-from regen.data import arrays, folders
+from regen.data import arrays, folders, loaders
+from regen.data.loaders import Share
 from regen.data.sets import brains
 from regen.data.tiles import synthetic
 from regen.data.tiles.samplers import SAMPLERS, Tiles
@@ -23,8 +24,8 @@ from regen.training.loop import train
 THREADS = 2  # of the training; the sampler has one
 BATCH, STEPS = 256, 40
 BLOCK = {
-    "dataset": "bench", "family": "tile_vae", "latent_dim": 128, "channels": [16, 16, 32, 32], "beta": 3.0, "epochs": 1,
-    "batch_size": BATCH, "learning_rate": 1e-4, "tiles_per_epoch": STEPS * BATCH,
+    "dataset": "bench", "family": "vae", "latent_dim": 128, "channels": [16, 16, 32, 32], "beta": 3.0, "batch_norm": False,
+    "standardise": True, "epochs": 1, "batch_size": BATCH, "learning_rate": 1e-4, "steps_per_epoch": STEPS,
 }  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     folder = prepared()
     rates = {}
     for sampler in SAMPLERS:
-        tiles = Tiles(folder, "train", sampler, BATCH, 0)
+        tiles = Tiles(folder, "train", BATCH, 0, sampler=sampler)
         tiles.batch(0)
         start = time.perf_counter()
         for k in range(1, STEPS + 1):
@@ -53,7 +54,11 @@ def prepared() -> Path:
     with folders.replacing(Path("raw/bench")) as raw:
         brains.download(config, raw)
     made, description = brains.prepare(config, Path("raw/bench"), 0)
-    arrays.write(Path("prepared/bench"), made, description | {"dataset": "bench", "kind": "brains", "source": "file"})
+    arrays.write(
+        Path("prepared/bench"),
+        made,
+        description | {"dataset": "bench", "kind": "brains", "source": "file", "loader": brains.LOADER},
+    )
     return Path("prepared/bench")
 
 
@@ -63,7 +68,7 @@ def training(folder: Path) -> float:
     for _ in range(2):
         model = families.build(families.config(BLOCK, "bench"), DataSpec.of("bench", arrays.statistics(folder)))
         assert isinstance(model, TrainedModel)
-        batches = model.batches(folder, 0, devices)  # type: ignore[operator]
+        batches = loaders.read(folder, Share(BATCH, 0, STEPS, device=devices.device))
         work = Path(tempfile.mkdtemp())
         start = time.perf_counter()
         train(model, batches, devices, name="bench", seed=0, folder=work, checkpoint_seconds=1e9)

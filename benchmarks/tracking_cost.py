@@ -27,6 +27,7 @@ def trained() -> float:
     import setting
 
     from regen import families
+    from regen.data.loaders import Share
     from regen.data.loaders.arrays import ArrayBatches
     from regen.models.base import DataSpec, TrainedModel
     from regen.tracking import launch
@@ -38,7 +39,7 @@ def trained() -> float:
     devices = Devices("auto", setting.THREADS)
     model = families.build(families.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
     assert isinstance(model, TrainedModel)
-    batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
+    batches = ArrayBatches({"x": setting.images()}, Share(setting.BATCH, 0, device=devices.device))
     work = checkpoint.folder("bench", "signature")
     start = time.perf_counter()
     with checkpoint.held(work, "bench"), launch.mirrored("bench", "signature", block, "bench", "cpu", after=0):

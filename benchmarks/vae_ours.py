@@ -13,6 +13,7 @@ from torch import nn
 
 import regen  # noqa: F401  (sets how threads wait, before torch is imported)
 from regen import families
+from regen.data.loaders import Share
 from regen.data.loaders.arrays import ArrayBatches
 from regen.models.base import DataSpec, TrainedModel
 from regen.training.distributed import Devices
@@ -24,7 +25,7 @@ def main() -> None:
     devices = Devices("auto", setting.THREADS)
     block = {**setting.BLOCK, "epochs": 1}
     spec = DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64))
-    batches = ArrayBatches({"x": setting.images()}, setting.BATCH, 0, devices)
+    batches = ArrayBatches({"x": setting.images()}, Share(setting.BATCH, 0, device=devices.device))
     seconds = []
     for _ in range(2):
         model = families.build(families.config(block, "bench"), spec)

@@ -135,6 +135,7 @@ def test_hooks_are_the_tools_of_the_project() -> None:
     [
         ("Stage 'check' didn't change, skipping", 0, "dvc.lock is current.", 0),
         ("Running stage 'report':\n> python", 0, "dvc.lock is current.", 0),  # a clone without pictures
+        ("Running stage 'check':\n> python", 0, "dvc.lock is current.", 0),  # a touched comment
         ("Running stage 'train@a':\n> python", 0, "train@a", 1),
         ("ERROR: failed to reproduce 'train@a': no such file", 1, "train@a, and what follows from it", 1),
         ("ERROR: dvc.yaml is no YAML", 255, "", 255),
@@ -146,7 +147,10 @@ def test_a_push_is_held_where_stages_would_run(tmp_path: Path, plan: str, status
     dvc.parent.mkdir(parents=True)
     shutil.copy(ROOT / ".ci/current", script)
     dvc.write_text(f'#!/bin/sh\ncat <<"END"\n{plan}\nEND\nexit {status}\n')
-    dvc.chmod(0o755)
+    python = dvc.with_name("python")  # that runs the stage `check`
+    python.write_text("#!/bin/sh\n")
+    for program in (dvc, python):
+        program.chmod(0o755)
     done = subprocess.run([script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip().splitlines()[-1:]) == (code, [said] if said else [])
 

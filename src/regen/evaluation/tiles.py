@@ -130,7 +130,7 @@ def made(subject: TilesSubject, mu: Tensor, test: Tensor, train: Tensor) -> Meas
     """Draw new tiles and measure their detail."""
     model, prior = subject.model, latents.Gaussian.standard(mu.shape[1])
     decoded = subject.apply(model.decode, prior.sample(TESTED, subject.seed))
-    if not hasattr(model, "sample"):  # an autoencoder has no prior: the Gaussian of its latents stands in for one
+    if not hasattr(model, "sample"):  # an autoencoder has no prior: so new tiles come from the Gaussian of its latents
         subject.picture("samples_prior", collage.grid(decoded[:100]))
         decoded = subject.apply(model.decode, latents.Gaussian.fitted(mu).sample(TESTED, subject.seed))
     subject.picture("samples", collage.grid(decoded[:100]))
@@ -211,13 +211,13 @@ def coverage_of_pixels(subject: TilesSubject) -> Measured:
     samplers: dict[str, Any] = {
         "by_pixel": SAMPLERS["by_pixel"](side, brain, tile, none),
         "equal": SAMPLERS["equal"](side, brain, tile, none),
-        "references": coverage.InsideWithoutLast(side, tile),
+        "published": coverage.InsideWithoutLast(side, tile),
     }
     rows = np.arange(4 * tile)
     lines = {name: (rows, coverage.profile(sampler, 4 * tile, tile, subject.seed)) for name, sampler in samplers.items()}
     plots.curves(lines, subject.folder / "coverage.png", "row of a section", "times seen, relative to the mean")
     sampler = SAMPLERS["by_pixel"](sizes, np.array(subject.train["labels"]), tile, none)
-    return coverage.coverage_measures(sampler, sizes, tile, subject.seed)
+    return coverage.coverage_measures(sampler, sizes, tile, subject.seed, coverage.DRAWS)
 
 
 def contact_sheet(subject: TilesSubject) -> collage.Picture:

@@ -14,7 +14,7 @@ LEAST = 5.0  # expected draws a bin: fewer are put together
 
 
 class InsideWithoutLast:
-    """The references' sampler: a section in proportion to its pixels, a position inside it but never the last row or column."""
+    """A published sampler: a section in proportion to its pixels, a position inside it but never the last row or column."""
 
     def __init__(self, sizes: Ints, tile: int) -> None:
         self.sizes, self.tile = sizes, tile
