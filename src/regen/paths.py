@@ -43,6 +43,11 @@ def metrics(key: str) -> Path:
     return METRICS / f"{key}.json"
 
 
+def context(metrics: Path) -> Path:
+    """What the figures in a metrics file are held against, and their errors."""
+    return metrics.parent / "context" / metrics.name
+
+
 def figures(key: str) -> Path:
     """Pictures (*.png) and plotted tables (*.csv) of one model."""
     return FIGURES / key

@@ -106,8 +106,9 @@ def publish(key: str = "vae", signature: str = "s1", epochs: int = 3) -> None:
 
 def evaluate(psnr: float = 21.5, key: str = "vae") -> None:
     with launch.report(key):
-        Path("metrics").mkdir(exist_ok=True)
-        Path(f"metrics/{key}.json").write_text(json.dumps({"psnr": {"value": psnr, "limit": 24.0}}))
+        Path("metrics/context").mkdir(exist_ok=True, parents=True)
+        Path(f"metrics/{key}.json").write_text(json.dumps({"psnr": psnr}))
+        Path(f"metrics/context/{key}.json").write_text(json.dumps({"psnr": {"baseline": 24.0}}))
         Path(f"figures/{key}").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(f"figures/{key}/samples.png")
 
@@ -286,7 +287,7 @@ def test_metrics_and_figures_of_the_evaluation_belong_to_the_run_of_the_training
     evaluate(21.5)
     sync()
     (run,) = runs()
-    assert {"eval/psnr": 21.5, "limit/psnr": 24.0}.items() <= run.data.metrics.items()
+    assert {"eval/psnr": 21.5, "baseline/psnr": 24.0}.items() <= run.data.metrics.items()
     figures = [file.path for file in client().list_artifacts(run.info.run_id, "figures")]
     assert figures == ["figures/progress.png", "figures/samples.png"]
 
@@ -298,7 +299,7 @@ def test_a_figure_measured_anew_is_the_next_step_and_an_unchanged_one_is_sent_on
         sync()
     (run,) = runs()
     assert [(p.step, p.value) for p in client().get_metric_history(run.info.run_id, "eval/psnr")] == [(0, 21.5), (1, 22.0)]
-    assert len(client().get_metric_history(run.info.run_id, "limit/psnr")) == 1
+    assert len(client().get_metric_history(run.info.run_id, "baseline/psnr")) == 1
 
 
 def test_metrics_of_an_earlier_model_are_not_sent_to_the_new_ones_run(childless: Path) -> None:
@@ -351,7 +352,7 @@ def test_a_model_that_goes_back_to_an_earlier_training_is_linked_to_its_run(
 def test_a_restored_model_without_a_run_on_this_server_gets_one(childless: Path) -> None:
     publish(epochs=3)
     Path("metrics").mkdir()
-    Path("metrics/vae.json").write_text(json.dumps({"psnr": {"value": 21.5}}))
+    Path("metrics/vae.json").write_text(json.dumps({"psnr": 21.5}))
     lock()
     sync()
     sync()

@@ -177,10 +177,11 @@ class Source:
 
     def measures(self) -> dict[str, float]:
         """Metrics of the evaluation, e.g. {"eval/psnr": 21.3, "error/psnr": 0.1, "baseline/psnr": 20.0}."""
+        beside = read(paths.context(self.metrics))
         return {
-            f"{'eval' if part == 'value' else part}/{measure}": float(number)
-            for measure, parts in sorted(read(self.metrics).items())
-            for part, number in sorted(parts.items())
+            f"{part}/{measure}": float(number)
+            for measure, value in sorted(read(self.metrics).items())
+            for part, number in sorted({"eval": value, **beside.get(measure, {})}.items())
             if isinstance(number, int | float)
         }
 
@@ -196,7 +197,12 @@ def snapshot(state: Path, source: Source) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     target = Source.of(partial)
-    for file, copy in ((source.history, target.history), (source.metrics, target.metrics)):
+    paths.context(target.metrics).parent.mkdir()
+    for file, copy in (
+        (source.history, target.history),
+        (source.metrics, target.metrics),
+        (paths.context(source.metrics), paths.context(target.metrics)),
+    ):
         with suppress(FileNotFoundError):
             shutil.copy2(file, copy)
     for files, copies in ((source.progress, target.progress), (source.figures, target.figures)):
