@@ -120,9 +120,10 @@ def machine(run: str | None) -> None:
 def repro(jobs: int | None) -> None:
     """Run what is not current, as `dvc repro` does, with stages side by side."""
     from regen import params, schedule
+    from regen.studies.executors import cores
 
     _here()
-    schedule.repro(jobs or max(1, schedule.cores() // params.read().threads))
+    schedule.repro(jobs or max(1, cores() // params.read().threads))
 
 
 @commands.command()

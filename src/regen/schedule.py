@@ -7,7 +7,6 @@ result does not depend on when it ran, and its entry is put where a plain run pu
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,11 +25,6 @@ from regen.errors import UserError
 LOGS, TIMES = paths.WORK / "logs", paths.WORK / "times.json"
 GUESSED = {"train": 120.0, "evaluate": 20.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
 BUSY = ("is busy", "acquire lock", "is locked")  # what DVC says while another stage holds a lock
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def repro(jobs: int) -> None:

@@ -4,7 +4,8 @@ p(z) = sum_c pi_c N(z; mu_c, diag sigma_c^2). With the best q(c|x), which is E_q
 
     E_q(z|x)[log p(x|z) + log p(z) - log q(z|x)],
 
-estimated at one draw of z, as that of a VAE (equation 8 with the sum over c carried out). No label is seen.
+estimated at one draw of z, as that of a VAE (equation 8 with the sum over c carried out). No label is seen. Jiang et al. begin
+with a trained autoencoder and a mixture fitted to its latents; here the mixture is held still for the first `prior_steps`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +29,7 @@ class Config(vae.Config):
 
     components: int = Field(ge=2)  # K
     separation: float = Field(2.0, gt=0)  # distance of the means from 0 when training begins, in deviations of a component
+    prior_steps: NonNegativeInt = 0  # steps of training in which the mixture keeps its beginning, until the encoder has found it
 
 
 class Model(vae.Model):
@@ -70,6 +72,8 @@ class Model(vae.Model):
 
     def _joint(self, z: Tensor) -> Tensor:
         """log pi_c N(z; mu_c, diag sigma_c^2), (N, K), without the factors of 2 pi."""
-        log_variances = self.prior_log_variances.clamp(*BOUNDS)
-        squares = (z[:, None] - self.prior_means).square() * torch.exp(-log_variances)
-        return self.prior_logits.log_softmax(0) - 0.5 * (squares + log_variances).sum(2)
+        logits, means, log_variances = self.prior_logits, self.prior_means, self.prior_log_variances.clamp(*BOUNDS)
+        if self.training and self.step < self.config.prior_steps:
+            logits, means, log_variances = logits.detach(), means.detach(), log_variances.detach()
+        squares = (z[:, None] - means).square() * torch.exp(-log_variances)
+        return logits.log_softmax(0) - 0.5 * (squares + log_variances).sum(2)
