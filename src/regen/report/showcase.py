@@ -15,7 +15,7 @@ from regen.drawing import collage
 from regen.errors import UserError, reported
 from regen.params import Params
 
-SIDE, GAP, LINE = 420, 16, 34  # pixels
+SIDE, GAP, LINE = 400, 16, 34  # pixels
 TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "vade": "VaDE", "gan": "GAN"}  # families that are shown, in this order
 
 
