@@ -74,6 +74,6 @@ class Model(vae.Model):
         """log pi_c N(z; mu_c, diag sigma_c^2), (N, K), without the factors of 2 pi."""
         logits, means, log_variances = self.prior_logits, self.prior_means, self.prior_log_variances.clamp(*BOUNDS)
         if self.training and self.step < self.config.prior_steps:
-            logits, means, log_variances = logits.detach(), means.detach(), log_variances.detach()
+            logits, means, log_variances = logits.detach(), means.detach(), log_variances.detach()  # type: ignore[assignment]
         squares = (z[:, None] - means).square() * torch.exp(-log_variances)
         return logits.log_softmax(0) - 0.5 * (squares + log_variances).sum(2)
