@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
+from regen.data.loaders import Share
+from regen.data.loaders.arrays import ArrayBatches
 from regen.errors import UserError
 from regen.seeding import generator
+from regen.training.loop import train
 from tests.conftest import build
 
 x = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -155,3 +158,26 @@ def test_means_on_a_plane_begin_evenly_on_a_circle():
 def test_one_component_is_refused():
     with pytest.raises(UserError, match="vade: components: expected greater than or equal to 2, got 1"):
         build("vade", components=1)
+
+
+def test_for_its_first_steps_a_training_moves_the_networks_and_keeps_the_mixture():
+    model = build("vade", prior_steps=3).train()
+    losses = []
+    for step in (0, 2, 3):
+        model.step = step
+        torch.manual_seed(0)
+        loss, _ = model.loss({"x": x}, "network")
+        parameters = dict(model.named_parameters())
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        still = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+        assert still == ({"prior_logits", "prior_means", "prior_log_variances"} if step < 3 else set())
+        losses.append(float(loss.detach()))
+    assert losses[0] == losses[1] == losses[2]  # the bound is the same, whatever it moves
+
+
+def test_a_training_goes_on_while_the_mixture_is_held_still(toy, devices, tmp_path):
+    before = build("vade", epochs=1, prior_steps=100)
+    means = before.prior_means.detach().clone()
+    trained = train(before, ArrayBatches(toy, Share(8, 0)), devices, name="toy", seed=0, folder=tmp_path)
+    assert torch.equal(trained.prior_means, means)
+    assert not torch.equal(trained.encoder[0].weight, build("vade").encoder[0].weight)
