@@ -47,7 +47,7 @@ class EncodingConfig(Block):
 
 
 class StudyConfig(Block):
-    """A model over and over: the n-th cell takes the n-th value of every list of `vary`.
+    """A model trained several times: the n-th cell takes the n-th value of every list of `vary`.
 
     A param is the model's own, or `seed`, `precision` or `threads`: cells that differ in their seed alone share a row of the
     table, with their spread.

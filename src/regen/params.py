@@ -23,7 +23,7 @@ class Params(Block):
 
     seed: NonNegativeInt
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it, else fp32
-    threads: PositiveInt  # CPU threads of a training; another number rounds differently, so it is no 'all'
+    threads: PositiveInt  # CPU threads of a training; fixed, as another number rounds differently
     checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
     launcher: str  # or: torchrun --nproc_per_node 4
     datasets: dict[str, dict[str, Any]]

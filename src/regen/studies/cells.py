@@ -1,4 +1,4 @@
-"""A study: one model over and over, each cell with other values, trained and evaluated as any model is.
+"""A study: one model several times, each cell with other values, trained and evaluated as any model is.
 
 A cell has a folder of its own with params.yaml, the data and the classifier, and a process of its own (`regen.studies.cell`).
 What is finished is kept in the study's out with the signatures of its training and of its evaluation, so a study that is killed

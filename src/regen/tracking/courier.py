@@ -1,7 +1,7 @@
 """Deliver what short trainings and evaluations left: one process for all of them, as importing mlflow takes seconds.
 
 A stage's child that has something to send puts a letter into the letter box, then tries to become the courier. There is one
-a box: who finds the place taken can go, since the courier looks into the box once more after giving its place up.
+courier a box. A child that finds another one at work can end: that one looks into the box once more after it has stepped down.
 """
 
 from __future__ import annotations
