@@ -36,7 +36,7 @@ class ModelConfig(Block):
 
     dataset: str
     family: str
-    classifier: str = "none"  # model whose features and readings classifier the samples; `none` where a likelihood says more
+    classifier: str = "none"  # model whose features and readings measure the samples; `none` where a likelihood says more
 
 
 class EncodingConfig(Block):

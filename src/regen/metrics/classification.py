@@ -1,4 +1,4 @@
-"""Classifiers classified: how often a classifier reads test images right."""
+"""How often a classifier reads test images right."""
 
 from __future__ import annotations
 
