@@ -8,11 +8,20 @@ export PYTHONUNBUFFERED := 1
 # Where the environment forbids byte code, each of some 200 processes of a run would compile torch's sources anew: 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
+# A container's user may be a number without a name and a home, and DVC wants both.
+ifeq ($(LOGNAME)$(USER),)
+export USER := user$(shell id -u)
+endif
+ifeq ($(shell [ "$$HOME" != / ] && [ -d "$$HOME" ] && echo yes),)
+export HOME := $(CURDIR)/.work/home
+$(shell mkdir -p .work/home)
+endif
+
 READY := $(VENV)/.ready
 INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python  # into .venv, whatever else is active
 overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
 
-.PHONY: help setup repro smoke full studies verify figures changes test lint ui report showcase push pull mlflow-sync docs bench lock clean
+.PHONY: help setup repro smoke portraits full studies verify figures changes test test-team lint ui report showcase push pull resolve gc mlflow-sync docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +46,11 @@ smoke: setup  ## the same path, tiny, in a copy of the repository (.work/smoke)
 	python -m tests.smoke .work/smoke
 	@echo "report: $(CURDIR)/.work/smoke/reports/index.html"
 
+portraits: setup  ## models of painted portraits: the Rijksmuseum's, or a game's where it cannot be reached
+	@regen add portraits rijksmuseum --if-missing || regen add portraits wesnoth
+	regen repro portraits $(if $(JOBS),--jobs $(JOBS))
+	@regen report portraits
+
 full: setup  ## the long trainings (presets/full); best on a GPU
 	dvc exp run --name full $(call overrides,full)
 
@@ -53,17 +67,20 @@ figures: setup  ## the figures of one model in all experiments: make figures MOD
 changes: setup  ## what changed in params and figures since HEAD
 	@regen changes
 
-test: setup  ## lint, types, unit, golden, pipeline and chaos tests
+test: setup  ## lint, types, and all tests, in several processes
 	$(MAKE) --no-print-directory lint
-	pytest tests
+	pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-team: setup  ## two users with PostgreSQL, MLflow's users, S3 and SSH: real ones, on this machine
+	pytest tests/team -rs
 
 lint: setup  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
 
-ui: setup  ## the MLflow UI on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}"
+ui: setup  ## the trainings in MLflow: a team's server, or mlflow.db on http://127.0.0.1:5000
+	@regen ui
 
 report: setup  ## only the report, and open it
 	dvc repro --single-item report
@@ -77,6 +94,12 @@ push: setup  ## share data, models and the run-cache: nothing is trained twice i
 
 pull: setup  ## fetch what others have run; then `dvc repro` reruns only what is new
 	dvc pull --run-cache --allow-missing
+
+resolve: setup  ## after a merge conflict in dvc.lock: keep what either side has run, run the rest
+	@regen resolve
+
+gc: setup  ## free the cache of what no branch, tag or experiment names (CLOUD=1: the remote's, too)
+	dvc gc --workspace --all-branches --all-tags --all-experiments $(if $(CLOUD),--cloud)
 
 mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
 	regen sync
@@ -93,4 +116,4 @@ clean:  ## forget interrupted trainings and studies, and the smoke run
 	find .work -type f '(' -name '*.lock' -o -name '*.pid' ')' -delete 2> /dev/null || true
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --no-header pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --extra fid --extra team --no-header pyproject.toml -o requirements.lock

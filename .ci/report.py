@@ -1,7 +1,7 @@
 """Compare this checkout with another commit, as a comment on a pull request: `python .ci/report.py origin/main FOLDER`.
 
 Prints Markdown: the stages that the committed state still owes, the figures that moved, the pictures that changed. The pictures
-go to FOLDER/before and FOLDER/after, where the DVC cache or a DVC remote has them.
+go to FOLDER/before and FOLDER/after, where the DVC cache or a DVC remote has them; all of it side by side to FOLDER/compare.html.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     sections = [
         "### Is dvc.lock current?", f"```\n{_run(str(ROOT / '.ci/current'), failing=True).strip()}\n```",
-        "### Figures", _figures(given.base),
+        "### Params and figures", _figures(given.base, given.folder),
         "### Pictures", _pictures(given.base, given.folder),
     ]  # fmt: skip
     report = "\n\n".join(sections)
@@ -35,9 +35,12 @@ def main() -> None:
     print(report[:LONGEST] + cut)
 
 
-def _figures(base: str) -> str:
-    """The table of `dvc metrics diff`."""
-    return _run(sys.executable, "-m", "dvc", "metrics", "diff", "--md", base).strip() or "No figure has moved."
+def _figures(base: str, folder: Path) -> str:
+    """What `regen compare` says, and its page in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    compare = (sys.executable, "-m", "regen.cli", "compare", base, "workspace")
+    _run(*compare, "--out", str(folder.resolve() / "compare.html"))
+    return _run(*compare, "--markdown").strip()
 
 
 def _pictures(base: str, folder: Path) -> str:

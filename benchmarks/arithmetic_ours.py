@@ -12,7 +12,7 @@ from typing import Any
 import arithmetic
 import torch
 
-import regen  # noqa: F401  (sets how threads wait, before torch is imported)
+import regen.process  # noqa: F401
 from regen import families
 from regen.models.base import DataSpec
 from regen.models.seq2seq import Model

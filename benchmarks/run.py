@@ -9,6 +9,8 @@
   of EM beside an N x K and an N x K x D array.
 * Text-to-text arithmetic to 99 % exact answers against a Keras encoder-decoder LSTM of the same sizes on its torch backend, in
   `.work/keras-venv`: ours by a short one-cycle training, and with Keras' own settings.
+* A VAE's training on images that are read ahead of it, as where data are larger than memory, against the same images kept in
+  memory, and the share of its time that it waits for them.
 * Tiles read from an HDF5 file by one core, a sampler each, against those that the training of the tile VAE uses.
 
 The table goes to the terminal and to benchmarks/RESULTS.md.
@@ -35,7 +37,7 @@ PAIRS = 5
 def main() -> None:
     """Run all comparisons and write the table."""
     peer = peer_python()
-    rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic(), *tiles()]
+    rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic(), *tiles(), *larger_than_memory()]
     table = ["| what | ours | peer | ratio |", "|---|---|---|---|", *rows]
     machine = f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     title = f"Last printed on {machine}. Medians of {PAIRS} pairs; closed forms and Keras once."
@@ -174,6 +176,19 @@ def tiles() -> list[str]:
             f"{statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) |"
         )
     return rows
+
+
+def larger_than_memory() -> list[str]:
+    """Images/s of a training whose images are read ahead, and of one whose images are kept in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        measure(sys.executable, "larger_than_memory.py", "prepare", f"{folder}/made", "20000")
+        runs = [measure(sys.executable, "larger_than_memory.py", "both", f"{folder}/made") for _ in range(PAIRS)]
+    ratios = [run["ahead"] / run["kept"] for run in runs]
+    ahead, kept, waiting = (statistics.median(run[name] for run in runs) for name in ("ahead", "kept", "waiting"))
+    return [
+        f"| small VAE on images read ahead, images/s; {waiting:.1%} of its time it waits for them | {ahead:.0f} | "
+        f"{kept:.0f} (kept in memory) | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+    ]
 
 
 def cpu() -> str:

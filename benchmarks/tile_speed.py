@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 
-import regen  # noqa: F401  (sets how threads wait, before torch is imported)
+import regen.process  # noqa: F401
 from regen import families
 from regen.data import arrays, folders, loaders
 from regen.data.loaders import Share

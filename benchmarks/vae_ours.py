@@ -11,7 +11,7 @@ import setting
 import torch
 from torch import nn
 
-import regen  # noqa: F401  (sets how threads wait, before torch is imported)
+import regen.process  # noqa: F401
 from regen import families
 from regen.data.loaders import Share
 from regen.data.loaders.arrays import ArrayBatches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import checks, paths
 from regen.data import folders
 from regen.errors import reported
@@ -15,9 +16,11 @@ def main() -> None:
             file = folder / path.relative_to(paths.CODE)
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
+        # the same text whatever was checked: one name more reruns nothing
+        (folder / paths.CHECKED.name).write_text("params.yaml was checked\n", encoding="utf-8")
     nothing = paths.model("none")
     nothing.parent.mkdir(exist_ok=True)
-    nothing.write_text("no classifier\n", encoding="utf-8")
+    folders.write(nothing, "no classifier\n")
 
 
 if __name__ == "__main__":

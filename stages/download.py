@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import data, params, paths
 from regen.data import folders
 from regen.errors import reported

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import params, paths
 from regen.errors import reported
 from regen.evaluation.run import run

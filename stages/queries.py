@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import params, paths
 from regen.data import arrays
 from regen.data.sets import arithmetic

@@ -1,19 +1,16 @@
-"""Write reports/index.html from the metrics, figures and studies of every model of params.yaml."""
+"""Write the report's folder from the metrics, figures and studies of every model of params.yaml."""
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import params, paths
-from regen.data import folders
 from regen.errors import reported
 from regen.report import page
 
 
 def main() -> None:
-    """Build the page whole, then put it in place."""
-    given = params.read()
-    html = page.build(given)
-    paths.REPORTS.mkdir(exist_ok=True)
-    folders.write(paths.REPORTS / "index.html", html)
+    """Build all pages, then put them in place."""
+    page.write(params.read(), paths.REPORTS, whole=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import regen.process  # noqa: F401
 from regen import blocks, params, paths
 from regen.errors import reported
 from regen.studies import cells, table
@@ -13,7 +14,7 @@ def main() -> None:
     config = blocks.parse(blocks.StudyConfig, given.studies[key], f"params.yaml: studies.{key}")
     blocks.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
     rows = table.tabulate(cells.run(key, config, given), config.show)
-    table.write(key, rows, config.show, paths.STUDIES / key)
+    table.write(key, rows, config.show, paths.study(key))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import gc
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from regen import families
+import regen.process  # noqa: F401
+from regen import errors, families
 from regen.models.base import DataSpec, GenerativeModel
 from regen.training.distributed import Devices
 
@@ -29,10 +29,15 @@ BLOCKS: dict[str, dict[str, Any]] = {
 LETTERS = DataSpec(dataset="toy", kind="letters", shape=(1, 5, 5))
 QUERIES = DataSpec(dataset="toy", kind="queries", shape=(5, 3, 28, 28), labels=tuple("0123456789+- "))
 OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
+    "flow": (
+        {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "hidden": 8, "blocks": 1, "steps": 4},
+        DataSpec(dataset="toy", kind="encoding", shape=(2,), mean=0.5, std=2.0),
+    ),
     "linear_regression": ({}, DataSpec(dataset="toy", kind="diabetes", shape=(4,))),
     "gaussian_mixture": ({"components": 2}, DataSpec(dataset="toy", kind="toy", shape=(2,), labels=("a", "b"))),
     "pixel_lstm": ({"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "hidden": 4}, LETTERS),
     "ppca": ({"latent_dim": 2}, DataSpec(dataset="toy", kind="toy", shape=(1, 6, 6))),
+    "pretrained": ({"network": "shufflenet_v2_x0_5", "path": "weights.pth", "sha256": 64 * "0"}, IMAGES),
     "random_graph": ({}, DataSpec(dataset="toy", kind="classrooms", shape=(15, 3))),
     "seq2seq": (
         {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3, "source": "text", "target": "text", "hidden": 8, "embedding": 4},
@@ -56,11 +61,16 @@ def build(family: str, **changes: Any) -> GenerativeModel:
     return families.build(families.config(block(family, **changes), family), spec)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that take longest: `make test` has several processes, each of which takes a file after another."""
+    items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "chaos"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _collected_at_the_end() -> Iterator[None]:
     """Undo what a stage's end leaves for the end of its process: here, extension modules would report all as leaked."""
     yield
-    atexit.unregister(gc.freeze)
+    atexit.unregister(errors._freeze)
 
 
 @pytest.fixture

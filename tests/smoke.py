@@ -8,12 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from regen.errors import UserError, reported
+
 ROOT = Path(__file__).parents[1]
+MARKER = ".git/regen_copy"  # stands in a copy that was made here
 
 
 def copy(folder: Path) -> None:
-    """Copy the files that git knows or would add, as they are now, into a new repository of their own."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Copy the files that git knows or would add, as they are now, into a new repository of their own.
+
+    An earlier copy gives way to it, and nothing else does.
+
+    Raises:
+        UserError: something else is there.
+    """
+    if folder.is_dir() and (folder / MARKER).is_file():
+        shutil.rmtree(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"{folder}: expected a new or empty folder, or what an earlier run left; name another one, or empty it")
+    folder.mkdir(parents=True, exist_ok=True)
+    run(folder, "git", "init", "--quiet")
+    (folder / MARKER).touch()
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
@@ -21,7 +36,6 @@ def copy(folder: Path) -> None:
             shutil.copy2(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)  # of the default run: nothing of it holds here
     shutil.rmtree(folder / "metrics", ignore_errors=True)
-    run(folder, "git", "init", "--quiet")
     run(folder, "git", "add", "--all")
     run(folder, "git", "-c", "user.name=regen", "-c", "user.email=regen@localhost", "commit", "--quiet", "--message", "copy")
 
@@ -58,6 +72,8 @@ def apply(folder: Path, *lines: str) -> None:
 
 def main() -> None:
     """Copy, apply the preset, run."""
+    if len(sys.argv) != 2:
+        raise UserError("expected one folder: python -m tests.smoke FOLDER")
     folder = Path(sys.argv[1]).resolve()
     copy(folder)
     apply(folder, *overrides("smoke"))
@@ -67,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reported():
+        main()

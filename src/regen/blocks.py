@@ -7,14 +7,53 @@ A data set kind's block and a model family's block are declared beside their cod
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from regen.errors import UserError
 
 BlockType = TypeVar("BlockType", bound="Block")
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+RULE = "a name: letters, digits and _, first a letter, 64 characters at most"
+LONGEST = 100  # characters of a value in a message
+
+
+def is_name(name: object) -> bool:
+    """Whether a data set, a model or a study may be called so: a name becomes part of paths, of stages and of pages."""
+    return isinstance(name, str) and NAME.fullmatch(name) is not None
+
+
+def named(name: object, where: str) -> str:
+    """Return a `name`.
+
+    Raises:
+        UserError: it is none (`RULE`).
+    """
+    if not is_name(name):
+        raise UserError(f"{where}: expected {RULE}; got {shown(name)}")
+    return str(name)
+
+
+def _named(name: str) -> str:
+    if not is_name(name):
+        raise ValueError(RULE)
+    return name
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: in one line, cut where it is long."""
+    try:
+        said = repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python writes down, or what holds itself
+        return f"a value too long to show ({type(value).__name__})"
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}... ({len(said):,} characters)"
 
 
 class Block(BaseModel):
@@ -24,7 +63,7 @@ class Block(BaseModel):
 
 
 class DatasetConfig(Block):
-    """What every data set has. `kind` names the module `regen.data.<kind>`."""
+    """What every data set has. `kind` names the module `regen.data.sets.<kind>`."""
 
     kind: str
     source: str
@@ -32,7 +71,7 @@ class DatasetConfig(Block):
 
 
 class ModelConfig(Block):
-    """What every model has. `family` names the module `regen.models.<family>`."""
+    """What every model has. `family` names the module `regen.models.<family>`, or that of `regen.estimators`."""
 
     dataset: str
     family: str
@@ -66,7 +105,7 @@ def parse(block: type[BlockType], content: object, where: str) -> BlockType:
         UserError: one line for each problem, naming the key, the value and what was expected.
     """
     if not isinstance(content, Mapping):
-        raise UserError(f"{where}: expected a block of `key: value`, got {content!r}")
+        raise UserError(f"{where}: expected a block of `key: value`, got {shown(content)}")
     try:
         return block.model_validate(dict(content))
     except ValidationError as error:
@@ -92,7 +131,8 @@ def known(name: object, names: list[str], where: str, what: str) -> None:
         UserError: with the nearest known name as a suggestion.
     """
     if name not in names:
-        raise UserError(f"{where}: unknown {what} {name!r}{suggestion(str(name), names)}")
+        near = suggestion(name if isinstance(name, str) else "", names)
+        raise UserError(f"{where}: unknown {what} {shown(name)}{near}")
 
 
 def suggestion(name: str, names: list[str]) -> str:
@@ -102,12 +142,14 @@ def suggestion(name: str, names: list[str]) -> str:
 
 
 def _line(problem: Mapping[str, Any], block: type[Block], where: str) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part) if is_name(part) or isinstance(part, int) else shown(part).strip("'") for part in problem["loc"]]
+    of_key = location[-1:] == ["[key]"]  # pydantic's word for a key that is wrong, not its value
+    location = location[:-2] if of_key else location
     place = f"{where}{'.' if ': ' in where else ': '}{'.'.join(location)}" if location else where
     if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key{suggestion(location[-1], list(block.model_fields))}"
+        return f"{place}: unknown key{suggestion(str(problem['loc'][-1]), list(block.model_fields))}"
     if problem["type"] == "missing":
         return f"{place}: missing"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    got = "" if isinstance(problem["input"], Mapping) else f", got {problem['input']!r}"  # a whole block says nothing
+    message = RULE if of_key else problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    got = "" if isinstance(problem["input"], Mapping) else f", got {shown(problem['input'])}"  # a whole block says nothing
     return f"{place}: expected {message}{got}"

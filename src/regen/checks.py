@@ -12,7 +12,8 @@ from regen.catalogue.registry import MEASURES
 from regen.data.sets import arithmetic
 from regen.errors import UserError
 from regen.evaluation import run as evaluation
-from regen.params import GROUPS, Params, content, usable
+from regen.export import run as export
+from regen.params import GROUPS, NONE, Params, apart, content, usable
 from regen.studies import cells
 from regen.training import run as training
 
@@ -25,7 +26,7 @@ def check(path: Path = paths.PARAMS) -> Params:
     """
     found = content(path)
     given = usable(found)
-    tests: list[Callable[[], object]] = [lambda: blocks.parse(Params, found, str(path))]
+    tests: list[Callable[[], object]] = [lambda: blocks.parse(Params, found, str(path)), lambda: apart(given, str(path))]
     tests += [partial(data.config, block, f"{path}: datasets.{key}") for key, block in given.datasets.items()]
     by_group = {"queries": _queries, "encodings": _encoding, "models": _model, "studies": _study}
     tests += [
@@ -58,16 +59,24 @@ def _stages(given: Params) -> Iterator[tuple[str, str, list[str]]]:
         trained, evaluated = _model_code(given, block)
         yield "train", key, trained
         yield "evaluate", key, evaluated
+        yield "export", key, export.code(block["family"], _loader(given, block["dataset"]), _decoder(given, block))
     for key, block in given.studies.items():
         trained, evaluated = _model_code(given, given.models[block["model"]])
         yield "study", key, [*trained, *evaluated]
+    yield "runtime", "", []
     yield "report", "", []
 
 
 def _model_code(given: Params, block: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    family, loader, classifier = block["family"], _loader(given, block["dataset"]), block.get("classifier", "none")
-    reader = None if classifier == "none" else given.models[classifier]["family"]
-    return training.code(family, loader), evaluation.code(family, loader, reader)
+    family, loader, classifier = block["family"], _loader(given, block["dataset"]), block.get("classifier", NONE)
+    reader = None if classifier == NONE else given.models[classifier]["family"]
+    return training.code(family, loader), evaluation.code(family, loader, reader, _decoder(given, block))
+
+
+def _decoder(given: Params, block: Mapping[str, Any]) -> str | None:
+    """Return the family of what decodes the latents that a model learns on; None where it learns on something else."""
+    encoding = given.encodings.get(block["dataset"])
+    return given.models[encoding["model"]]["family"] if encoding else None
 
 
 def _loader(given: Params, dataset: str) -> str:
@@ -87,8 +96,29 @@ def _model(given: Params, key: str, block: dict[str, object], where: str) -> Non
     blocks.problems(
         lambda: families.config(block, where),
         lambda: blocks.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
-        lambda: blocks.known(block.get("classifier", "none"), ["none", *given.models], f"{where}.classifier", "model"),
+        lambda: blocks.known(block.get("classifier", NONE), [NONE, *given.models], f"{where}.classifier", "model"),
+        lambda: _classifier(given, block, f"{where}.classifier"),
+        lambda: _ready(key, block, where),
     )
+
+
+def _ready(key: str, block: Mapping[str, Any], where: str) -> None:
+    """Check that what a family asks for besides data is there, unless it has been read already."""
+    module = families.family(block["family"]) if block.get("family") in families.families() else None
+    if module and hasattr(module, "ready") and not (paths.model(key) / "model.json").exists():
+        module.ready(families.config(block, where), where)
+
+
+def _classifier(given: Params, block: Mapping[str, Any], where: str) -> None:
+    """Check that the model that a block names as its classifier has what is asked of it: features, or readings of digits."""
+    name, known = block.get("classifier", NONE), families.families()
+    named = given.models.get(name, {}) if isinstance(name, str) else {}
+    if named.get("family") not in known or block.get("family") not in known:
+        return  # refused elsewhere
+    if not hasattr(families.family(named["family"]).Model, "features"):
+        raise UserError(f"{where}: {name} is a {named['family']}, which has no features; name a classifier, or none")
+    if evaluation.task(block["family"], "arrays") == "arithmetic" and named.get("target") != "class":
+        raise UserError(f"{where}: {name} reads no digits, which answers are made of; name a classifier with target: class")
 
 
 def _encoding(given: Params, key: str, block: dict[str, object], where: str) -> None:
@@ -110,10 +140,13 @@ def _study(given: Params, key: str, block: dict[str, object], where: str) -> Non
         lambda: blocks.known(config.model, list(given.models), f"{where}.model", GROUPS["models"]),
         *(partial(blocks.known, name, list(MEASURES), f"{where}.show", "measure") for name in config.show),
     )
-    blocks.problems(*(partial(_cell, cell, where) for cell in cells.cells(key, config, given)))
+    found = cells.cells(key, config, given)
+    if len({cell.name.lower() for cell in found}) < len(found):
+        raise UserError(f"{where}.vary: two cells differ in capitals alone, and macOS and Windows take them for one folder")
+    blocks.problems(*(partial(_cell, cell, where) for cell in found))
 
 
 def _cell(cell: cells.Cell, where: str) -> None:
     """Check what one cell makes of params.yaml."""
-    blocks.parse(Params, cell.params.model_dump(), f"{where}: cell {cell.name}")
+    blocks.parse(Params, cell.params.model_dump(warnings=False), f"{where}: cell {cell.name}")
     families.config(cell.block, f"{where}: cell {cell.name}")

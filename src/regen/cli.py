@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 from pathlib import Path
 
 import click
 
-from regen.errors import UserError, reported
+import regen.process  # noqa: F401
+from regen import host
+from regen.errors import UserError, reported, shown
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,12 +40,16 @@ def answer(query: str, model: str, out: Path, seed: int) -> None:
 @click.option("--n", "n", default=100, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--out", default="samples.png", show_default=True, type=Path, help="Picture that is written.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every draw.")
-def sample(model: str, n: int, out: Path, seed: int) -> None:
+@click.option("--with", "wanted", default="", help='Labels to ask for, of a flow that learned some: "female,top hat".')
+@click.option(
+    "--guidance", default=2.0, show_default=True, type=click.FloatRange(0, 100), help="How strongly they are asked for."
+)
+def sample(model: str, n: int, out: Path, seed: int, wanted: str, guidance: float) -> None:
     """Draw new images from a trained MODEL (its key, or its folder) in one picture."""
     from regen.commands import sample as samples
 
     _png(out)
-    picture = samples.picture(model, n, seed)
+    picture = samples.picture(model, n, seed, [name for name in wanted.split(",") if name.strip()], guidance)
     _written(out, lambda: samples.save(picture, out))
     click.echo(f"{out}: {n} of {model}")
 
@@ -60,12 +65,78 @@ def check() -> None:
 
 
 @commands.command()
+@click.argument("name")
+@click.argument("source")
+@click.option("--sha256", default="", help="Of the archive, where SOURCE is an address.")
+@click.option("--size", default=0, type=click.IntRange(0), help="Pixels a side; by default 64, or what fits.")
+@click.option("--if-missing", is_flag=True, help="Do nothing where there is a data set NAME already.")
+def add(name: str, source: str, sha256: str, size: int, if_missing: bool) -> None:
+    """Add your own images as the data set NAME, with models of them, to params.yaml.
+
+    SOURCE is a folder, a .zip or .tar archive, the https address of one, torchvision:CIFAR10 (or another name there),
+    rijksmuseum, or wesnoth.
+    """
+    from regen import params
+    from regen.commands.adding import add as adding
+
+    _here()
+    if if_missing and name in params.read().datasets:
+        click.echo(f"{name}: there already")
+        return
+    for line in adding.add(name, source, sha256, size):
+        click.echo(line)
+
+
+@commands.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Take the data set NAME and its models out of params.yaml again, if `regen add` wrote them."""
+    from regen.commands.adding import add as adding
+
+    _here()
+    for line in adding.remove(name):
+        click.echo(line)
+
+
+@commands.command()
 def sync() -> None:
     """Send to the MLflow server what it missed, exactly once."""
     from regen.tracking.sync import sync as bring_up
 
     _here()
     bring_up()
+
+
+@commands.command()
+def resolve() -> None:
+    """Resolve a merge conflict in dvc.lock: what either side has run is kept, the rest is run. Commit afterwards."""
+    from regen.commands import resolve as resolving
+
+    _here()
+    resolving.resolve()
+    click.echo("dvc.lock: merged; `git commit` ends the merge")
+
+
+@commands.command()
+@click.argument("model")
+@click.argument("alias")
+@click.option("--force", is_flag=True, help="Also where figures are worse; that is noted at the version.")
+def promote(model: str, alias: str, force: bool) -> None:
+    """Give a registered MODEL's ALIAS, such as champion, to the weights in models/MODEL, unless their figures are worse."""
+    from regen.commands import promote as promoting
+
+    _here()
+    click.echo(promoting.promote(model, alias, force))
+
+
+@commands.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1, for a database.")
+def ui(port: int) -> None:
+    """Look at the trainings in MLflow: a team's server in the browser, or mlflow.db served here."""
+    from regen.tracking.ui import show
+
+    _here()
+    show(port)
 
 
 @commands.command()
@@ -94,6 +165,27 @@ def changes(a: str, b: str) -> None:
 
 
 @commands.command()
+@click.argument("revisions", nargs=-1)
+@click.option("--model", "models", multiple=True, help="Only this model; may be given several times.")
+@click.option("--out", default=Path(".work/compare.html"), show_default=True, type=Path, help="Page that is written.")
+@click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request, and write no page.")
+def compare(revisions: tuple[str, ...], models: tuple[str, ...], out: Path, markdown: bool) -> None:
+    """Put REVISIONS side by side in one page: params that differ, figures, pictures.
+
+    A revision is the workspace, a commit, a branch, or an experiment of DVC. One alone stands beside HEAD; none: HEAD and the
+    workspace.
+    """
+    from regen.commands.side_by_side import markdown as form
+    from regen.commands.side_by_side import page
+
+    _here()
+    if markdown:
+        click.echo(form.of(revisions, models))
+    else:
+        _written(out, lambda: click.echo(f"{out}: {', '.join(page.write(revisions, models, out))}"))
+
+
+@commands.command()
 @click.argument("figure")
 @click.option("--model", default=None, help="Only this model.")
 def best(figure: str, model: str | None) -> None:
@@ -116,14 +208,42 @@ def machine(run: str | None) -> None:
 
 
 @commands.command()
+@click.argument("names", nargs=-1)
 @click.option("--jobs", default=None, type=click.IntRange(1), help="Stages at a time; by default cores / threads.")
-def repro(jobs: int | None) -> None:
-    """Run what is not current, as `dvc repro` does, with stages side by side."""
+def repro(names: tuple[str, ...], jobs: int | None) -> None:
+    """Run what is not current, as `dvc repro` does, with stages side by side.
+
+    With NAMES of data sets, models or other blocks of params.yaml: only these and what they need, of a data set also its models.
+    """
     from regen import params, schedule
-    from regen.studies.executors import cores
+    from regen.host import cores
 
     _here()
-    schedule.repro(jobs or max(1, cores() // params.read().threads))
+    schedule.repro(jobs or max(1, cores() // params.read().threads), names)
+
+
+@commands.command()
+@click.argument("dataset", default="")
+@click.option("--single-file", is_flag=True, help="One file with all pictures in it, for e-mail: report.html, or DATASET.html.")
+@click.option("--out", default=None, type=Path, help="Folder, or single file, that is written; by default .work/report.")
+def report(dataset: str, single_file: bool, out: Path | None) -> None:
+    """Write the report, of all or of one DATASET and its models, whatever has been run; it says what is missing.
+
+    The pipeline's own, in the folder reports, `make report` brings up to date.
+    """
+    from regen import blocks, params, paths
+    from regen.report import page
+
+    _here()
+    given = params.read()
+    if dataset:
+        blocks.known(dataset, [*given.datasets, *given.queries], "regen report", "data set")
+    out = out or (Path(f"{dataset or 'report'}.html") if single_file else paths.WORK / "report")
+    missing: list[str] = []
+    _written(out, lambda: missing.extend((page.write_single if single_file else page.write)(given, out, dataset)))
+    for line in missing:
+        click.echo(f"missing: {shown(line)}", err=True)
+    click.echo(out if single_file else out / dataset / "index.html")
 
 
 @commands.command()
@@ -141,6 +261,7 @@ def verify() -> None:
 def main() -> None:
     """Run the command of the command line; a person's mistake is one line and exit status 1."""
     with reported():
+        host.settle()
         try:
             commands(prog_name="regen", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -148,19 +269,11 @@ def main() -> None:
         except click.Abort:
             raise KeyboardInterrupt from None
         except click.ClickException as error:
-            raise UserError(_line(error)) from None
+            from regen.commands import text
+
+            raise UserError(text.mistake(error, list(commands.commands))) from None
         except BrokenPipeError:  # `regen figures MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _line(error: click.ClickException) -> str:
-    """Return a mistake on the command line in one line, with where to read on."""
-    message = " ".join(error.format_message().split()).rstrip(".")
-    context = getattr(error, "ctx", None)
-    if message.startswith("No such command"):
-        near = difflib.get_close_matches(message.split("'")[1], list(commands.commands), n=1)
-        message = message.split(". ")[0] + (f" (did you mean {near[0]}?)" if near else "")
-    return f"{message}; see `{context.command_path if context else 'regen'} --help`"
 
 
 def _here() -> None:

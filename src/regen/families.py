@@ -16,19 +16,31 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
 import regen.estimators
 import regen.models
-from regen import blocks
+from regen import blocks, weights
 from regen.blocks import ModelConfig
+from regen.data import folders
 from regen.errors import UserError
 from regen.models.base import DataSpec, GenerativeModel
+from regen.models.two_stages import TwoStages
 from regen.seeding import derive_seed
 
-SHARED = ("base", "layers", "variational", "gaussian_sums", "missing", "naming", "spectrum")  # modules that are no family
+SHARED = (
+    "base",
+    "layers",
+    "two_stages",
+    "variational",
+    "gaussian_sums",
+    "missing",
+    "naming",
+    "spectrum",
+)  # modules that are no family
+
+DECODER = "decoder"  # folder of the model that decodes what another one draws
 
 
 def modules() -> dict[str, str]:
@@ -84,36 +96,67 @@ def save(model: GenerativeModel, folder: Path, signature: str = "") -> None:
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     content = safetensors.torch.save(state)
-    (folder / "model.safetensors").write_bytes(content)
+    folders.write(folder / "model.safetensors", content)
     description = {
         "config": model.config.model_dump(), "data": model.data.model_dump(), "signature": signature,
         "sha256": hashlib.sha256(content).hexdigest(),
     }  # fmt: skip
-    (folder / "model.json").write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    folders.write(folder / "model.json", json.dumps(description, indent=2, sort_keys=True) + "\n")
 
 
 def load(folder: str | Path) -> GenerativeModel:
     """Load a trained model from its folder, ready to `sample`, `encode`, `decode` or `reconstruct`, on the CPU.
 
+    One of latents that has its decoder beside it is loaded with it, as one model of images.
+
     Example:
         >>> vae = regen.load("models/punks_vae")
         >>> images = vae.sample(100, seed=0)  # (100, 3, 64, 64), in [0, 1]
 
+    Nothing in the folder is believed before it is checked, and no memory is asked for before its files agree how much.
+
     Raises:
-        UserError: the folder has no model, or its files are cut short or altered.
+        UserError: the folder has no model, or its files are cut short or altered, do not fit together, or hold NaN.
     """
     folder = Path(folder)
+    model = _one(folder)
+    if not (folder / DECODER).is_dir():
+        return model
+    images = _one(folder / DECODER)
+    dims = getattr(images.config, "latent_dim", None)
+    if not all(hasattr(part, name) for part in (model, images) for name in ("encode", "decode")) or model.data.shape != (dims,):
+        raise UserError(f"{folder / DECODER}: a {images.config.family}, which is no decoder of the latents, {model.data.shape}, "
+                        f"of a {model.config.family}; {_remedy(folder)}")  # fmt: skip
+    return TwoStages(model, images).eval()
+
+
+def _one(folder: Path) -> GenerativeModel:
+    """Load the model whose files lie in `folder` itself. Raises: see `load`."""
     try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        content = (folder / "model.safetensors").read_bytes()
-        if hashlib.sha256(content).hexdigest() != description["sha256"]:
-            raise ValueError("the weights' SHA-256 is not the one in model.json")
-        state = safetensors.torch.load(content)
-        model = build(config(description["config"], f"{folder}/model.json"), DataSpec(**description["data"]))
-        model.load_state_dict(state)
+        description, path = weights.description(folder / "model.json"), folder / "model.safetensors"
+        chosen = config(description["config"], f"{folder}/model.json: config")
+        spec = blocks.parse(DataSpec, description["data"], f"{folder}/model.json: data")
+        with weights.bounded(path):
+            model = _built(chosen, spec)
+        weights.compare(path, model)
+        model.load_state_dict(weights.read(path, description["sha256"]))
+        model.check()
     except FileNotFoundError as error:
         raise UserError(f"{error.filename or folder}: no such file; train it with `dvc repro train@{folder.name}`") from None
-    except (ValueError, KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{folder}: damaged model ({reason}); restore it with `dvc checkout --force {folder}`") from None
+    except NotADirectoryError:
+        raise UserError(f"{folder}: no folder of a model; {_remedy(folder)}") from None
+    except weights.DAMAGE as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{folder}: damaged model ({reason}); {_remedy(folder)}") from None
     return model.eval()
+
+
+def _built(config: ModelConfig, data: DataSpec) -> GenerativeModel:
+    try:
+        return build(config, data)
+    except UserError as error:
+        raise ValueError(f"model.json: {error}") from None
+
+
+def _remedy(folder: Path) -> str:
+    return f"restore it with `dvc checkout --force {folder}`"

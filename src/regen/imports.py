@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import io
+import sys
 import tokenize
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,12 +20,16 @@ SRC = Path(__file__).resolve().parents[1]
 TEXTS = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None))  # the second from Python 3.12 on
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
+REGISTERED = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # names of imports
+
 # Modules that a stage imports and that cannot change what it writes.
 NEUTRAL = {
     "regen": "imports what it offers on demand",
     "regen.blocks": "refuses; every value stands in params.yaml or beside the code that uses it",
     "regen.data": "imports a kind by its name",
+    "regen.documents": "reads and refuses",
     "regen.errors": "says how a stage fails, not what it writes",
+    "regen.host": "says how much the machine can do at a time; what comes of it is the same",
     "regen.imports": "this module",
     "regen.params": "reads and refuses",
     "regen.paths": "a moved path is a changed dvc.yaml",
@@ -58,6 +63,29 @@ def closure(start: Iterable[Path]) -> dict[str, Path]:
         found[name] = path
         waiting += [imported for imported in _imported(path) if not neutral(module(imported))]
     return found
+
+
+def needed(start: Iterable[Path]) -> list[Path]:
+    """Return every file of regen that `start` cannot be imported without, itself among them; sorted."""
+    found: set[Path] = set()
+    waiting = [path.resolve() for path in start]
+    while waiting:
+        if (path := waiting.pop()) not in found:
+            found.add(path)
+            waiting += _imported(path)
+    return sorted(found)
+
+
+def packages(files: Iterable[Path]) -> list[str]:
+    """Return the packages of other people, by their names in the registry, that files import from; sorted."""
+    roots = set()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                roots.add(node.module.split(".")[0])
+    return sorted({REGISTERED.get(root, root) for root in roots - {"regen"} - sys.stdlib_module_names})
 
 
 def neutral(name: str) -> bool:

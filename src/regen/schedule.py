@@ -7,37 +7,54 @@ result does not depend on when it ran, and its entry is put where a plain run pu
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import networkx as nx
+import yaml
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
 
-from regen import paths
+from regen import blocks, params, paths
 from regen.data import folders
 from regen.errors import UserError
 
 LOGS, TIMES = paths.WORK / "logs", paths.WORK / "times.json"
-GUESSED = {"train": 120.0, "evaluate": 20.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
+WHOLE = paths.WORK / "dvc.lock"  # the last one that was whole
+ROOM = 1 << 20  # bytes; with less, a disk is full
+GUESSED = {"train": 120.0, "evaluate": 20.0, "export": 10.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
 BUSY = ("is busy", "acquire lock", "is locked")  # what DVC says while another stage holds a lock
 
 
-def repro(jobs: int) -> None:
+def repro(jobs: int, names: Sequence[str] = ()) -> None:
     """Bring the pipeline up to date, `jobs` stages at a time, those with the longest way to the end first.
+
+    With `names` of blocks of params.yaml, only these and what they need; of a data set also its models.
 
     A stage that fails is told once, with the end of what it said; what does not depend on it is finished.
 
     Raises:
         UserError: a stage failed, or params.yaml is wrong.
     """
+    if os.name == "nt":
+        raise UserError("the pipeline's commands are those of a POSIX shell: on Windows, run it in WSL")
+    _mended()
+    given = params.read()  # before DVC does: what fills a reader's memory, or names what is no name, is refused here
+    for name in names:
+        known_blocks = [key for group in params.GROUPS for key in getattr(given, group)]
+        blocks.known(name, known_blocks, "regen repro", "data set, model or other block of params.yaml")
     known = list(_blocks()[1])
     _checked()
     graph, plan, pending = _graph()
+    if names:
+        pending &= _needed(graph, names, given)
     seconds = _times()
     length = _longest_way(graph, seconds)
     failed: dict[str, str] = {}
@@ -65,13 +82,46 @@ def repro(jobs: int) -> None:
                     print(f"error: {stage}: {problem}", file=sys.stderr, flush=True)
                 else:
                     seconds[stage] = round(took, 1)
-                    folders.write_json(TIMES, seconds)
+                    with suppress(OSError):  # a full disk: an estimate less
+                        folders.write_json(TIMES, seconds)
                     print(f"{stage}: done in {took:.0f} s ({total - len(pending) - len(running)} of {total})", flush=True)
     _order(known, plan)
     if failed:
         raise UserError(f"{len(failed)} of {total} stages did not end well: {', '.join(sorted(failed))}")
     if total:
         print(f"{total} stages in {time.monotonic() - started:.0f} s")
+
+
+def _mended() -> None:
+    """Put dvc.lock back to the last whole one where a kill or a full disk has left half of it; what was run is not run again."""
+    for source in (paths.LOCK, WHOLE):
+        text = source.read_text(encoding="utf-8", errors="replace") if source.exists() else None
+        if text and re.search("^(<<<<<<<|>>>>>>>)", text, re.MULTILINE):
+            raise UserError(f"{paths.LOCK}: a merge that is not resolved; take either side, `git checkout --ours {paths.LOCK}`, "
+                            "and run again: DVC's run-cache makes it quick")  # fmt: skip
+        if text is not None and not _is_whole(text):
+            text = None
+        if text is not None or not paths.LOCK.exists():
+            break
+    else:
+        raise UserError(f"{paths.LOCK}: cut short; restore it with `git checkout {paths.LOCK}` and run again")
+    if text is not None:
+        if source != paths.LOCK:
+            print(f"{paths.LOCK}: cut short; the last whole one is taken", file=sys.stderr, flush=True)
+            folders.write(paths.LOCK, text)
+        WHOLE.parent.mkdir(exist_ok=True)
+        folders.write(WHOLE, text)
+
+
+def _is_whole(text: str) -> bool:
+    """Whether all of dvc.lock is there: DVC writes it in place."""
+    try:
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
+    except yaml.YAMLError:
+        return False
+    stages = content.get("stages") if isinstance(content, dict) else None
+    entries = list(stages.values()) if isinstance(stages, dict) else []
+    return bool(entries) and text.endswith("\n") and all(isinstance(entry, dict) and "cmd" in entry for entry in entries)
 
 
 def _checked() -> None:
@@ -82,17 +132,31 @@ def _checked() -> None:
 
 def _graph() -> tuple[nx.DiGraph, list[str], set[str]]:
     """Return DVC's graph, an edge from each stage to those it depends on, its order of a plain run, and what is not current."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-    with Repo() as repo:
-        graph = nx.DiGraph()
-        graph.add_nodes_from(stage.addressing for stage in repo.index.stages)
-        graph.add_edges_from((one.addressing, other.addressing) for one, other in repo.index.graph.edges)
-        plan = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
-        changed = set(repo.status()) & set(graph)
+    try:
+        with Repo() as repo:
+            graph = nx.DiGraph()
+            graph.add_nodes_from(stage.addressing for stage in repo.index.stages)
+            graph.add_edges_from((one.addressing, other.addressing) for one, other in repo.index.graph.edges)
+            plan = plan_repro(get_active_graph(repo.index.graph), collect_stages(repo, ["dvc.yaml"]))
+            changed = set(repo.status()) & set(graph)
+    except DvcException as error:  # a template of dvc.yaml that params.yaml does not fill, a circle, a lock
+        raise UserError(f"dvc: {' '.join(str(error).split())}") from None
     pending = changed | {later for stage in changed for later in nx.ancestors(graph, stage)}
     return graph, [stage.addressing for stage in plan], pending
+
+
+def _needed(graph: nx.DiGraph, names: Sequence[str], given: params.Params) -> set[str]:
+    """Return the stages of these blocks of params.yaml, of data sets also those of their models, and all that they depend on.
+
+    Also what runs exported models in a page.
+    """
+    keys = {*names, *(key for key, block in given.models.items() if given.encoded(block["dataset"]) in names)}
+    stages = {stage for stage in graph if stage.partition("@")[2] in keys or stage == "runtime"}
+    return stages | {other for stage in stages for other in nx.descendants(graph, stage)}
 
 
 def _blocks() -> tuple[str, dict[str, str]]:
@@ -126,14 +190,20 @@ def _run(stage: str) -> str:
     log = LOGS / f"{stage.replace('/', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
 
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # `python` is this one
+
     def attempt() -> tuple[int, str]:
         with log.open("w", encoding="utf-8") as file:
             command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
-            code = subprocess.run(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, check=False).returncode
+            environment = {**os.environ, "PATH": here}
+            code = subprocess.run(
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, check=False, env=environment
+            ).returncode
         return code, log.read_text(encoding="utf-8", errors="replace")
 
     def busy(result: tuple[int, str]) -> bool:
-        return result[0] != 0 and any(word in result[1] for word in BUSY)
+        said = [line for line in result[1].splitlines() if line.startswith("ERROR: ")]  # DVC's, and not the stage's own
+        return result[0] != 0 and any(word in line for line in said for word in BUSY)
 
     def last(state: RetryCallState) -> tuple[int, str]:
         assert state.outcome is not None
@@ -152,8 +222,13 @@ def _run(stage: str) -> str:
 
 def _reason(said: str, log: Path) -> str:
     """Return the lines in which a stage or DVC says what went wrong."""
-    errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
-    lines = errors or [line for line in said.splitlines() if line.strip()][-1:] or ["nothing was said"]
+    told = {
+        mark: [line.removeprefix(mark) for line in said.splitlines() if line.startswith(mark)] for mark in ("error: ", "ERROR: ")
+    }
+    lines = told["error: "] or told["ERROR: "]  # a stage's own, or DVC's
+    if not lines and shutil.disk_usage(log.parent).free < ROOM:  # then the log could not be written either
+        return f"{log.parent}: the disk is full; free some space and run again"
+    lines = lines or [line for line in said.splitlines() if line.strip()][-1:] or ["nothing was said"]
     return "; ".join(lines) + f" (see {log})"
 
 

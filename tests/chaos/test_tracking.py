@@ -196,7 +196,7 @@ def test_a_server_that_refuses_what_a_short_training_left(
     assert finish < 1
     assert lines == []  # nobody has tried yet
     end = time.monotonic() + 30
-    while not list(tmp_path.glob(".work/tracking/boxes/*/behind")):
+    while not list(tmp_path.glob(".work/tracking/.boxes/*/behind")):
         assert time.monotonic() < end
         time.sleep(0.1)
     with launch.mirrored("gan", "s1", {}, "punks", "cpu"):
@@ -204,7 +204,7 @@ def test_a_server_that_refuses_what_a_short_training_left(
     assert re.fullmatch(r"tracking: http://127.0.0.1:\d+: connection refused; .*\n", capsys.readouterr().err)
     proxy.set("forward")
     sync()
-    assert not list(tmp_path.glob(".work/tracking/boxes/*/behind"))
+    assert not list(tmp_path.glob(".work/tracking/.boxes/*/behind"))
 
 
 def test_a_server_that_accepts_and_never_answers(proxy: Proxy, server: int, tmp_path: Path) -> None:

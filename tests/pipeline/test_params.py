@@ -27,7 +27,7 @@ def without(given, *names):
 
 def furnish(copy, folder, given):
     """Fill a folder with the smoke run's outcome and a params.yaml of its own."""
-    for name in ("src", "stages", "metrics", "figures", "studies", "dvc.yaml"):
+    for name in ("src", "stages", "metrics", "figures", "studies", "exports", "dvc.yaml"):
         (folder / name).symlink_to(copy / name)
     for parent in ("data", "models"):
         (folder / parent).mkdir()
@@ -57,5 +57,9 @@ def test_what_is_left_is_a_pipeline_and_a_report(copy, tmp_path, names):
     assert {key for key in every["models"] if f'id="{key}"' in page} == left["models"].keys()
     listed = smoke.run(tmp_path, "dvc", "stage", "list", "--name-only").stdout.split()
     groups = {"download": "datasets", "prepare": "datasets", "queries": "queries", "encode": "encodings", "train": "models",
-              "evaluate": "models", "study": "studies"}  # fmt: skip
-    assert set(listed) == {f"{stage}@{key}" for stage, group in groups.items() for key in left[group]} | {"check", "report"}
+              "evaluate": "models", "export": "models", "study": "studies"}  # fmt: skip
+    assert set(listed) == {f"{stage}@{key}" for stage, group in groups.items() for key in left[group]} | {
+        "check",
+        "runtime",
+        "report",
+    }

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx as nx
 import pytest
 import yaml
 
-from regen import schedule
+from regen import params, schedule
 from regen.errors import UserError
 from tests import smoke
 
@@ -18,6 +19,17 @@ import sys, time
 time.sleep(0.2)
 with open(sys.argv[1]) as source, open(sys.argv[2], "w") as target:
     target.write(source.read() + sys.argv[2])
+"""
+
+
+PARAMS = """
+seed: 0
+precision: auto
+threads: 1
+checkpoint_seconds: 20
+launcher: python
+datasets: {}
+models: {}
 """
 
 
@@ -32,7 +44,7 @@ def project(tmp_path, monkeypatch):
     stages["ab"] = stage("a", "ab")
     stages["ab"]["deps"].append("b")
     (tmp_path / "work.py").write_text(WORK)
-    (tmp_path / "params.yaml").write_text("x: 1\n")
+    (tmp_path / "params.yaml").write_text(PARAMS)
     write(tmp_path, stages)
     for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
         subprocess.run(command, cwd=tmp_path, env=smoke.environment(tmp_path), check=True)
@@ -54,6 +66,16 @@ def test_it_leaves_the_dvc_lock_of_a_plain_run_and_a_second_run_runs_nothing(pro
     capsys.readouterr()
     schedule.repro(2)
     assert "started" not in capsys.readouterr().out
+
+
+def test_the_stages_python_is_its_own_whatever_is_on_the_path(project, monkeypatch, tmp_path):
+    """Called as `.venv/bin/regen repro`, with no environment active."""
+    folder, stages = project
+    stages["a"] = stage("checked", "a", "python -c \"import sys; open('a', 'w').write(sys.prefix)\"")
+    write(folder, stages)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    schedule.repro(1)
+    assert (folder / "a").read_text() == sys.prefix
 
 
 def test_what_failed_is_told_once_and_the_rest_is_finished(project, capsys):
@@ -78,9 +100,59 @@ def test_a_wrong_params_yaml_stops_it_before_any_work(project):
     assert not (folder / "a").exists()
 
 
+@pytest.mark.parametrize("line", ["studies: {..: {}}", "'x; touch pwned': 1", f"a: {'[' * 100_000}", f"seed: {'9' * 5000}"])
+def test_nothing_of_dvc_is_started_on_a_params_yaml_of_wrong_names_or_beyond_its_limits(tmp_path, line, monkeypatch):
+    (tmp_path / "params.yaml").write_text(f"{PARAMS}{line}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(schedule, "_run", lambda stage: pytest.fail(f"started {stage}"))
+    with pytest.raises(UserError, match=r"^params\.yaml: "):
+        schedule.repro(2)
+
+
+def test_a_merge_that_is_not_resolved_is_left_to_its_person(project):
+    folder, _ = project
+    schedule.repro(1)
+    merged = "<<<<<<< HEAD\n" + (folder / "dvc.lock").read_text() + "=======\n>>>>>>> theirs\n"
+    (folder / "dvc.lock").write_text(merged)
+    with pytest.raises(UserError, match=r"dvc\.lock: a merge that is not resolved"):
+        schedule.repro(1)
+    assert (folder / "dvc.lock").read_text() == merged
+
+
+def test_a_stage_that_says_it_is_locked_is_not_taken_for_dvc_s_lock(project):
+    folder, stages = project
+    (folder / "broken.py").write_text("open('runs', 'a').write('x'); raise SystemExit('tracking: the database is locked')")
+    write(folder, stages | {"a": stage("checked", "a", f"{sys.executable} broken.py")})
+    with pytest.raises(UserError):
+        schedule.repro(2)
+    assert (folder / "runs").read_text() == "x"
+
+
 def test_the_stage_that_most_others_wait_for_comes_first():
     import networkx as nx
 
     graph = nx.DiGraph([("last", "long"), ("last", "short")])
     length = schedule._longest_way(graph, {"long": 60.0, "short": 1.0, "last": 5.0})
     assert length == {"last": 5.0, "long": 65.0, "short": 6.0}
+
+
+def test_of_a_data_set_its_models_and_what_these_need_are_run_and_nothing_else(monkeypatch):
+    given = params.Params(
+        seed=0, precision="auto", threads=1, checkpoint_seconds=0.0, launcher="python",
+        datasets={"cats": {}, "dogs": {}},
+        encodings={"cats_latents": {"dataset": "cats", "model": "cats_vae"}},
+        models={"cats_vae": {"dataset": "cats"}, "cats_flow": {"dataset": "cats_latents"}, "dogs_vae": {"dataset": "dogs"}},
+    )  # fmt: skip
+    needs = {
+        "prepare@cats": "check", "prepare@dogs": "check", "train@cats_vae": "prepare@cats", "train@dogs_vae": "prepare@dogs",
+        "evaluate@cats_vae": "train@cats_vae", "evaluate@dogs_vae": "train@dogs_vae", "encode@cats_latents": "train@cats_vae",
+        "train@cats_flow": "encode@cats_latents", "report": "evaluate@dogs_vae",
+    }  # fmt: skip
+    graph = nx.DiGraph(needs.items())
+    assert schedule._needed(graph, ["cats"], given) == {stage for stage in graph if "cats" in stage} | {"check"}
+    assert schedule._needed(graph, ["dogs_vae"], given) == {"train@dogs_vae", "evaluate@dogs_vae", "prepare@dogs", "check"}
+
+
+def test_a_name_that_is_none_of_params_yaml_is_refused(project):
+    with pytest.raises(UserError, match=r"regen repro: unknown data set, model or other block of params\.yaml 'cast'"):
+        schedule.repro(1, ["cast"])

@@ -15,13 +15,17 @@ MODULES = sorted((SRC / "regen").rglob("*.py"))
 
 # From the ground up: a module imports from its own layer and those before it.
 LAYERS = [
-    {"regen", "regen.errors", "regen.blocks", "regen.paths", "regen.seeding", "regen.imports", "regen.params"},
+    {
+        f"regen{name}"
+        for name in ("", ".errors", ".blocks", ".paths", ".seeding", ".imports", ".params", ".documents", ".host", ".process")
+    },
     {"regen.data", "regen.drawing"},
+    {"regen.networks"},
     {"regen.models", "regen.metrics"},
     {"regen.estimators", "regen.catalogue"},
-    {"regen.families"},
+    {"regen.families", "regen.weights", "regen.serving"},
     {"regen.training"},
-    {"regen.evaluation"},
+    {"regen.evaluation", "regen.export"},
     {"regen.studies", "regen.tracking", "regen.report"},
     {"regen.checks", "regen.schedule", "regen.trained", "regen.answer"},
     {"regen.commands", "regen.cli"},
@@ -54,6 +58,7 @@ def test_the_first_layer_needs_no_other_package_of_regen():
         ("metrics", {"regen.data.loaders", "regen.families", "regen.catalogue"}),
         ("drawing", {"regen.data", "regen.models", "regen.catalogue"}),
         ("evaluation", {"regen.catalogue", "regen.report", "regen.tracking"}),
+        ("export", {"regen.catalogue", "regen.training", "regen.evaluation"}),
         ("training", {"regen.catalogue", "regen.tracking"}),
     ],
 )
@@ -105,7 +110,7 @@ def of(given: params.Params, stages: tuple[str, ...], chosen) -> set[str]:
     return {f"{stage}@{key}" for key, block in given.models.items() if chosen(block) for stage in stages}
 
 
-TRAIN, BOTH = ("train",), ("train", "evaluate")
+TRAIN, BOTH = ("train",), ("train", "evaluate", "export")
 GIVEN = params.read(ROOT / "params.yaml")
 
 
@@ -136,13 +141,17 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
     "src/regen/data/tiles/synthetic.py": lambda: {"download@brains", "prepare@brains"},
     "src/regen/data/sets/punks.py": lambda: {"download@punks", "prepare@punks"},
     "src/regen/data/sets/mnist.py": lambda: {f"{s}@{d}" for s in ("download", "prepare") for d in ("mnist", "digits148")},
-    "src/regen/data/loaders/tiles.py": lambda: of(GIVEN, TRAIN, lambda block: block["dataset"] == "brains"),
+    "src/regen/data/loaders/tiles.py": lambda: of(GIVEN, ("train", "export"), lambda block: block["dataset"] == "brains"),
     "src/regen/evaluation/graphs/plots.py": lambda: {"evaluate@classrooms_graph"},
     "src/regen/evaluation/letters.py": lambda: {"evaluate@letters_lstm", "evaluate@letters_tables"},
     "src/regen/catalogue/images.py": lambda: {"report"},
     "src/regen/catalogue/published.py": lambda: {"report"},
     "src/regen/catalogue/registry.py": lambda: {"report"},
-    "src/regen/report/page.py": lambda: {"report"},
+    "src/regen/export/graphs.py": lambda: of(GIVEN, ("export",), lambda block: True),
+    **{
+        f"src/regen/report/{name}.py": lambda: {"report"}
+        for name in ("page", "chapters", "charts", "library", "pictures", "playground")
+    },
     "src/regen/tracking/mirror.py": set,
     "src/regen/data/download/web.py": set,
     "src/regen/errors.py": set,

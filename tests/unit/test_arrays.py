@@ -7,7 +7,9 @@ import hashlib
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,28 @@ def prepared(tmp_path: Path) -> Path:
     content = {"train": images(50), "test": images(20, 1), "train_labels": np.arange(50) % 2, "test_labels": np.arange(20) % 2}
     arrays.write(folder, content, DESCRIPTION)
     return folder
+
+
+def test_a_kill_while_an_old_folder_is_removed_leaves_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "figures"
+    for name in ("old", "new"):
+        with folders.replacing(folder) as part:
+            (part / name).touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+    def killed(path: Path, **_: Any) -> None:
+        if Path(path).exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(folders.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt), folders.replacing(folder) as part:
+            (part / "newest").touch()
+    assert [path.name for path in folder.iterdir()] == ["newest"]
+    with folders.replacing(folder) as part:
+        (part / "last").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
 
 
 # -- moments
@@ -157,7 +181,7 @@ def test_an_unknown_split_names_those_there_are(prepared: Path) -> None:
 
 def test_a_failed_writing_leaves_the_old_folder_and_nothing_else(prepared: Path) -> None:
     before = {path.name: path.read_bytes() for path in prepared.iterdir()}
-    with pytest.raises(ValueError, match="JSON"):  # a bug of ours: no NaN in statistics
+    with pytest.raises(UserError, match="values of its train split are NaN, infinite or too large"):
         arrays.write(prepared, {"train": np.array([math.nan])}, DESCRIPTION)
     assert {path.name: path.read_bytes() for path in prepared.iterdir()} == before
     assert list(prepared.parent.iterdir()) == [prepared]
@@ -182,7 +206,8 @@ def test_kinds_are_found_by_their_files() -> None:
 @pytest.mark.parametrize("name", data.kinds())
 def test_a_kind_has_a_config_and_its_two_functions(name: str) -> None:
     module = data.kind(name)
-    assert {"Config", "download", "prepare"} <= set(vars(module))
+    assert {"Config", "download"} <= set(vars(module))
+    assert {"prepare", "prepare_into"} & set(vars(module))
 
 
 @pytest.mark.parametrize(
@@ -217,3 +242,85 @@ def test_a_full_disk_is_told_though_numpy_does_not_say_so(tmp_path: Path, monkey
         arrays.write(tmp_path / "toy", {"train": np.zeros((2, 3), np.uint8)}, {"kind": "toy", "shape": [3]})
     assert raised.value.errno == errno.ENOSPC
     assert list(tmp_path.iterdir()) == []
+
+
+# -- shards
+
+
+def test_shards_hold_every_row_once_within_their_size() -> None:
+    parts = arrays.shards("train", 1_000_000, 64 * 64 * 3)
+    assert parts[0][:2] == ("train-00000.npy", 0)
+    assert parts[-1][2] == 1_000_000
+    assert all(end == start for (_, _, end), (_, start, _) in pairwise(parts))
+    assert all((end - start) * 64 * 64 * 3 + 128 <= arrays.SHARD for _, start, end in parts)
+    assert len(parts) == 23
+    assert [name for name, *_ in parts] == sorted(name for name, *_ in parts)
+
+
+@pytest.mark.parametrize(("count", "row", "expected"), [(0, 10, [(0, 0)]), (3, arrays.SHARD, [(0, 1), (1, 2), (2, 3)])])
+def test_a_split_without_rows_or_with_huge_ones_has_shards_too(count: int, row: int, expected: list[tuple[int, int]]) -> None:
+    assert [(start, end) for _, start, end in arrays.shards("test", count, row)] == expected
+
+
+@pytest.fixture
+def sharded(tmp_path: Path) -> Path:
+    """50 training images in shards of 20, 20 and 10, with labels; 20 test images in one."""
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    for number, part in enumerate(np.split(images(50), [20, 40])):
+        np.save(folder / f"train-{number:05d}.npy", part)
+    np.save(folder / "test-00000.npy", images(20, 1))
+    np.save(folder / "train_labels.npy", np.arange(50) % 2)
+    np.save(folder / "test_labels.npy", np.arange(20) % 2)
+    arrays.describe(folder, DESCRIPTION)
+    return folder
+
+
+def test_shards_have_the_statistics_of_the_whole(sharded: Path, prepared: Path) -> None:
+    of_shards, whole = arrays.statistics(sharded), arrays.statistics(prepared)
+    assert of_shards["splits"] == whole["splits"]
+    assert of_shards["sha256"].keys() == {path.name for path in sharded.glob("*.npy")}
+
+
+@pytest.mark.parametrize(
+    "index",
+    [slice(None), slice(5, 45), slice(45, 5, -3), slice(7, 7), [3, 3, 49, 0, 20, 19, -1], [], np.arange(50)[::-1], 41, -50],
+)
+def test_rows_of_shards_are_read_as_an_arrays(sharded: Path, index: Any) -> None:
+    rows = arrays.load(sharded, "train")["x"]
+    assert isinstance(rows, arrays.Rows)
+    wanted = images(50)[index if isinstance(index, slice | int) else np.asarray(index, dtype=int)]
+    assert (len(rows), rows.shape, rows.dtype, rows.ndim) == (50, (50, 2, 2, 1), np.uint8, 4)
+    np.testing.assert_array_equal(rows[index], wanted)
+
+
+def test_a_split_of_one_shard_is_an_array(sharded: Path) -> None:
+    np.testing.assert_array_equal(arrays.load(sharded, "test")["x"], images(20, 1))
+    np.testing.assert_array_equal(arrays.load(sharded, "train")["labels"], np.arange(50) % 2)
+    np.testing.assert_array_equal(np.asarray(arrays.load(sharded, "train")["x"]), images(50))
+
+
+@pytest.mark.parametrize("index", [50, [-51], [0, 50]])
+def test_a_row_that_is_not_there_is_refused(sharded: Path, index: Any) -> None:
+    with pytest.raises(IndexError, match="there are 50 rows"):
+        arrays.load(sharded, "train")["x"][index]
+
+
+def test_a_missing_shard_is_one_clear_line(sharded: Path) -> None:
+    (sharded / "train-00001.npy").unlink()
+    with pytest.raises(UserError, match=r"train-00001.npy: no such file; run `dvc repro`"):
+        arrays.load(sharded, "train")
+
+
+def test_a_shard_cut_short_while_it_is_read_is_one_clear_line(sharded: Path) -> None:
+    rows = arrays.load(sharded, "train")["x"]
+    with (sharded / "train-00001.npy").open("r+b") as file:
+        file.truncate(150)
+    with pytest.raises(UserError, match=r"train-00001.npy: cut short; run `dvc repro`"):
+        rows[:]
+
+
+def test_shards_of_different_shapes_are_refused(sharded: Path) -> None:
+    np.save(sharded / "train-00002.npy", np.zeros((10, 3, 2, 1), np.uint8))
+    with pytest.raises(UserError, match=r"train-00000.npy: differs from its other shards in shape"):
+        arrays.load(sharded, "train")

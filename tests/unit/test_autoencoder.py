@@ -53,6 +53,28 @@ def test_cross_entropy_of_standardised_pixels_is_refused():
         of_tiles(reconstruction="bce")
 
 
+def test_spatial_latents_keep_their_place():
+    """A pixel in a corner changes no latent of the opposite corner, and such a latent no pixel of the first."""
+    model = build("autoencoder", spatial=True, latent_dim=32).eval()
+    assert model.latent_shape == (2, 4, 4)
+    changed = x.clone()
+    changed[:, :, 0, 0] = 1 - changed[:, :, 0, 0]
+    apart = (model.encode(changed) - model.encode(x)).view(6, 2, 4, 4).abs()
+    assert apart[:, :, 0, 0].amin() > 0
+    assert apart[:, :, 2:, 2:].amax() == 0
+    z = torch.zeros(1, 2, 4, 4)
+    z[:, :, 0, 0] = 1
+    drawn = (model.decode(z.flatten(1)) - model.decode(torch.zeros(1, 32)))[0].abs()
+    assert drawn[:, :4, :4].amax() > 0
+    assert drawn[:, -1, -1].amax() == 0
+
+
+@pytest.mark.parametrize("family", ["autoencoder", "vae"])
+def test_latents_that_no_map_holds_are_refused(family):
+    with pytest.raises(UserError, match="latent_dim: expected a multiple of 16, as spatial latents have 4x4 places; got"):
+        build(family, spatial=True, latent_dim=20 if family == "autoencoder" else 12)
+
+
 def test_gaussian_noise_has_the_deviation_that_is_asked_for():
     model = build("autoencoder", noise=0.3)
     added = model.corrupt(torch.full((100, 3, 16, 16), 0.5), torch.Generator().manual_seed(0)) - 0.5

@@ -154,9 +154,9 @@ def test_a_folder_of_pictures_becomes_the_same_sections(at_home: Path) -> None:
 
 
 def test_colour_becomes_luminance(at_home: Path) -> None:
-    for brain in "xy":
+    for brain in "yx":
         (at_home / "pictures" / brain).mkdir(parents=True)
-        colours = np.random.default_rng(0).integers(0, 256, (20, 20, 3)).astype(np.uint8)
+        colours = np.random.default_rng(ord(brain)).integers(0, 256, (20, 20, 3)).astype(np.uint8)
         Image.fromarray(colours).save(at_home / "pictures" / brain / "0.png")
     prepared(source="folder", path="pictures")
     with h5py.File("data/raw/toy/sections.h5") as file:
@@ -240,6 +240,8 @@ def broken(kind: str) -> None:
         Path("sections.h5").write_bytes(b"brains" * 1000)
     elif kind == "folder":
         Path("sections.h5").mkdir()
+    elif kind == "pipe":  # that nobody writes into
+        os.mkfifo("sections.h5")
     elif kind == "cut":
         write(good)
         os.truncate("sections.h5", Path("sections.h5").stat().st_size // 2)
@@ -250,6 +252,7 @@ def broken(kind: str) -> None:
     [
         ("missing", {}, "sections.h5: no such file; expected an HDF5 file of sections"),
         ("folder", {}, "sections.h5: no such file; expected an HDF5 file of sections"),
+        ("pipe", {}, "sections.h5: no such file; expected an HDF5 file of sections"),
         ("not", {}, "sections.h5: not an HDF5 file; expected groups of 2-D uint8 images, one group a brain"),
         ("cut", {}, "sections.h5: cut short: an HDF5 file, but its end is missing; copy it again"),
         ("flat", {}, "sections.h5: no groups; expected one group a brain with its images in it"),
@@ -300,9 +303,7 @@ def test_the_mistakes_of_a_file_are_told_together() -> None:
     [
         ("missing", "pictures: no such folder"),
         ("empty", "pictures: no pictures; expected <brain>/<image>.png, jpg or tif in it"),
-        ("damaged", "pictures/x/0.png: damaged or not a picture"),
-        ("alpha", "pictures/x/0.png: expected an 8-bit grey or RGB picture, got mode RGBA"),
-        ("deep", "pictures/x/0.png: expected an 8-bit grey or RGB picture, got mode I;16"),
+        ("damaged", "pictures/x/0.png: no picture, or its first bytes are damaged; replace or remove it"),
         ("twice", "pictures/x/0.tif: two pictures of the name 0"),
     ],
 )
@@ -312,10 +313,6 @@ def test_a_wrong_folder_is_one_clear_line(kind: str, told: str, at_home: Path) -
         x.mkdir(parents=True)
     if kind == "damaged":
         (x / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    elif kind == "alpha":
-        Image.new("RGBA", (9, 9)).save(x / "0.png")
-    elif kind == "deep":
-        Image.fromarray(np.zeros((9, 9), np.uint16)).save(x / "0.png")
     elif kind == "twice":
         for suffix in ("png", "tif"):
             Image.new("L", (9, 9)).save(x / f"0.{suffix}")
@@ -323,7 +320,7 @@ def test_a_wrong_folder_is_one_clear_line(kind: str, told: str, at_home: Path) -
         prepared(source="folder", path="pictures")
 
 
-@pytest.mark.parametrize("change", ["gone", "longer", "other pixels", "put back"])
+@pytest.mark.parametrize("change", ["gone", "longer", "other pixels", "other pixels, and its time put back", "put back"])
 def test_a_file_that_changes_after_it_was_prepared_is_refused(change: str) -> None:
     from regen.data.tiles.samplers import Tiles
 
@@ -339,23 +336,27 @@ def test_a_file_that_changes_after_it_was_prepared_is_refused(change: str) -> No
     else:
         with h5py.File("sections.h5", "a") as file:
             file["x/0"][3, 3] ^= 1
+        if change == "other pixels, and its time put back":
+            os.utime("sections.h5", ns=(state.st_atime_ns, state.st_mtime_ns))
         if change == "put back":
             Path("sections.h5").write_bytes(before)
     if change == "put back":
         Tiles(folder, "train", 4, 0)
         return
-    if change == "other pixels":
+    if change.startswith("other pixels"):
         assert Path("sections.h5").stat().st_size == state.st_size
     told = "no such file: data set toy was prepared from it" if change == "gone" else "has changed since it was prepared"
     with pytest.raises(UserError, match=rf"sections\.h5: {told}.*dvc repro --force download@toy"):
         Tiles(folder, "train", 4, 0)
 
 
-def test_a_file_is_hashed_again_only_when_it_was_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_hashed_once_a_process_and_no_process_believes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     write(images())
     first = sections.digest(Path("sections.h5"))
-    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
-    assert sections.digest(Path("sections.h5")) == first
+    with monkeypatch.context() as patch:
+        patch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("read again"))
+        assert sections.digest(Path("sections.h5")) == first
+    assert not Path(".work").exists()
     assert first["sha256"] == hashlib.sha256(Path("sections.h5").read_bytes()).hexdigest()
 
 

@@ -33,8 +33,7 @@ def returned():
     attributes = torch.rand(8, 4) > 0.5
     bounds = likelihood.likelihood_measures(Bounds(), x, x)
     return [
-        distances.compare([z], z, z),
-        distances.completeness({place: [z] for place in ("prior", "fitted", "midpoints")}, z, z),
+        distances.compare([z], z, z, places={place: [z] for place in ("prior", "fitted", "midpoints")}),
         bounds,
         likelihood.per_image(bounds, 10),
         neighbours.copying_measures(x, x, x),

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from regen import families
 from regen.errors import UserError
-from regen.models.classifier import _moved
-from tests.conftest import build
+from regen.models.base import DataSpec
+from regen.models.classifier import _moved, rotated
+from tests.conftest import block, build
 
 
 def test_an_augmented_image_is_rotated_by_15_degrees_and_shifted_by_15_percent_at_most():
@@ -48,3 +50,50 @@ def test_labels_of_another_kind_are_refused(target, labels, found):
     batch = {"x": torch.rand(4, 3, 16, 16)} | ({} if labels is None else {"labels": torch.from_numpy(labels)})
     with pytest.raises(UserError, match=f"target: {target}, but the labels of .* are: {found}"):
         classifier.loss(batch, "network")
+
+
+def test_each_image_is_rotated_by_0_to_3_quarter_turns_against_the_clock():
+    x = torch.tensor([[0.0, 1.0], [2.0, 3.0]])[None, None].repeat(2, 1, 1, 1)
+    x[1] += 10
+    turned, turns = rotated(x)
+    assert turns.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    found = [image.flatten().tolist() for image in turned[::2]]
+    assert found == [[0, 1, 2, 3], [1, 3, 0, 2], [3, 2, 1, 0], [2, 0, 3, 1]]
+    assert torch.equal(turned[1::2], turned[::2] + 10)
+
+
+def test_rotations_are_learned_without_labels():
+    torch.manual_seed(0)
+    x = torch.rand(64, 3, 16, 16) * 0.5
+    x[:, :, :8] += 0.5  # the upper half is bright
+    classifier = build("classifier", target="rotation")
+    optimizer = torch.optim.Adam(classifier.parameters(), 1e-2)
+    for _ in range(15):
+        loss, figures = classifier.loss({"x": x}, "network")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert figures["accuracy"] == 1
+    turned, turns = rotated(x)
+    assert torch.equal(classifier.eval().logits(turned).argmax(1), turns)
+    assert classifier.labels == ("0 degrees", "90 degrees", "180 degrees", "270 degrees")
+
+
+def test_labels_of_the_data_do_not_matter_to_rotations():
+    x = torch.rand(4, 3, 16, 16)
+    losses = [
+        build("classifier", target="rotation").loss({"x": x, **labels}, "network")[0]
+        for labels in ({}, {"labels": torch.ones(4, 3)}, {"labels": torch.ones(4)})
+    ]
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_rotations_of_images_that_are_no_squares_are_refused():
+    config = families.config(block("classifier", target="rotation"), "toy")
+    with pytest.raises(UserError, match="target: rotation turns square images, those of toy are 16x32; prepare squares"):
+        families.build(config, DataSpec(dataset="toy", kind="toy", shape=(3, 16, 32)))
+
+
+def test_features_of_images_of_another_size_are_one_clear_line():
+    with pytest.raises(UserError, match="trained on the images of toy, 3 x 16 x 16, got images of 1 x 16 x 16"):
+        build("classifier").features(torch.rand(2, 1, 16, 16))

@@ -334,6 +334,6 @@ def test_help_is_there_at_once_and_imports_no_torch():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == "set()"
-    for name in ("answer", "sample", "check", "sync", "figures", "changes", "best", "machine", "verify"):
+    for name in ("answer", "sample", "check", "sync", "figures", "changes", "compare", "best", "machine", "verify"):
         assert f"\n  {name} " in done.stdout
     assert time.monotonic() - start < 5  # of a busy machine; alone 0.2 s

@@ -17,6 +17,7 @@ import yaml
 from regen import families
 from regen.data import arrays
 from regen.data.loaders.arrays import as_images
+from regen.data.rows import Rows
 from regen.models.base import DataSpec
 from tests.conftest import block
 
@@ -67,6 +68,16 @@ def test_the_latents_are_the_model_s_and_keep_their_images_and_labels(project):
         np.testing.assert_array_equal(loaded["labels"], split[f"{name}_labels"])
 
 
+def test_latents_that_keep_their_place_say_how_many_there_are(project):
+    folder, *_ = project
+    images = DataSpec(dataset="toy", kind="toy", shape=(1, 16, 16))
+    model = families.build(families.config(block("vae", latent_dim=32, spatial=True), "vae"), images).eval()
+    families.save(model, folder / "models/toy_vae")
+    run("encode.py", "toy_latents")
+    found = arrays.statistics(folder / "data/prepared/toy_latents")
+    assert (found["shape"], found["places"]) == ([32], [4, 4])
+
+
 def test_the_decoder_goes_with_them(project):
     folder, *_ = project
     run("encode.py", "toy_latents")
@@ -93,6 +104,21 @@ def test_the_same_latents_are_the_same_bytes(project):
         run("encode.py", "toy_latents")
         written.append({path.name: path.read_bytes() for path in sorted(prepared.rglob("*")) if path.is_file()})
     assert written[0] == written[1]
+
+
+def test_images_in_shards_are_encoded_a_part_at_a_time_to_the_same_bytes(project, monkeypatch):
+    folder, _, split = project
+    run("encode.py", "toy_latents")
+    prepared, toy = folder / "data/prepared/toy_latents", folder / "data/prepared/toy"
+    expected = {path.name: path.read_bytes() for path in prepared.glob("*.npy")}
+    description = arrays.statistics(toy)
+    (toy / "train.npy").unlink()
+    np.save(toy / "train-00000.npy", split["train"][:17])
+    np.save(toy / "train-00001.npy", split["train"][17:])
+    arrays.describe(toy, {name: description[name] for name in ("shape", "labels", "kind")})
+    monkeypatch.setattr(Rows, "__array__", None)  # which would read all of them at once
+    run("encode.py", "toy_latents")
+    assert {path.name: path.read_bytes() for path in prepared.glob("*.npy")} == expected
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,27 @@ def test_each_problem_is_one_line_on_stderr(capsys):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only")]
-)
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "the disk is full"), (errno.EFBIG, "no file may grow this large"), (errno.EACCES, "permission denied"),
+        (errno.EROFS, "the file system is read-only"), (errno.EIO, "the disk cannot be read or written"),
+    ],
+)  # fmt: skip
 def test_a_disk_that_cannot_be_written_is_named_with_its_file(number, said, capsys):
     with pytest.raises(SystemExit), reported():
         raise OSError(number, "", "models/a")
-    assert capsys.readouterr().err.startswith(f"error: models/a: {said}" if said != "read-only" else "error: models/a: the file")
+    assert capsys.readouterr().err.startswith(f"error: models/a: {said}")
+
+
+def test_of_two_files_it_is_the_one_that_was_to_be_written(capsys):
+    with pytest.raises(SystemExit), reported():
+        raise OSError(errno.ENOSPC, "", ".work/train/a/model.json", None, "models/a/model.json")
+    assert capsys.readouterr().err.startswith("error: models/a/model.json: the disk is full")
 
 
 def test_other_errors_of_the_system_keep_their_traceback():
     with pytest.raises(OSError, match="odd"), reported():
-        raise OSError(errno.EIO, "odd")
+        raise OSError(errno.ECHILD, "odd")
 
 
 def test_bugs_keep_their_traceback():
@@ -39,4 +49,10 @@ def test_bugs_keep_their_traceback():
 def test_a_folder_that_could_not_be_copied_is_one_line(capsys):
     with pytest.raises(SystemExit), reported():
         raise shutil.Error([("a/b", "c/b", "[Errno 28] No space left on device")])
-    assert capsys.readouterr().err == "error: c/b: [Errno 28] No space left on device\n"
+    assert capsys.readouterr().err == "error: c/b: the disk is full; free some space and run again\n"
+
+
+def test_what_a_name_holds_never_reaches_the_terminal_raw(capsys):
+    with pytest.raises(SystemExit), reported():
+        raise UserError("a\x1b]0;owned\x07\r\x9b31m\u202e\ud800: no such ä 脑\nsecond")
+    assert capsys.readouterr().err == "error: a\\x1b]0;owned\\x07\\r\\x9b31m\\u202e\\ud800: no such ä 脑\nerror: second\n"

@@ -46,7 +46,10 @@ def evaluated(tmp_path_factory):
     people = draw.uniform(-1, 1, (40, 8, 3))
     friends = classrooms.edges(people, 3.0, -3.0, draw)
     data = {
-        "prefix_tables": ({"train": alphabet, "test": alphabet}, {"shape": [1, 5, 5], "labels": [*"abcdefghijklmnopqrstuvwxyz"]}),
+        "prefix_tables": (
+            {"train": alphabet, "train_labels": np.arange(26), "test": alphabet, "test_labels": np.arange(26)},
+            {"shape": [1, 5, 5], "labels": [*"abcdefghijklmnopqrstuvwxyz"]},
+        ),
         "ppca": (
             {"train": faces[:45], "test": faces[45:], "train_labels": labels[:45], "test_labels": labels[45:]},
             {"shape": [1, 12, 12], "labels": ["a", "b", "c"]},

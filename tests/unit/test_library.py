@@ -34,5 +34,30 @@ def test_a_model_is_loaded_and_sampled_by_torch_numpy_safetensors_pydantic_and_p
     assert packages(LOAD, tmp_path) - {"regen"} <= packages(OURS)  # with what these import themselves
 
 
+def test_a_model_of_any_family_is_loaded_without_torch_s_compiler(tmp_path):
+    for family in families.families():
+        if family == "pretrained":  # a network of torchvision's, which imports all of torch
+            continue
+        (tmp_path / family).mkdir()
+        families.save(build(family), tmp_path / family)
+    load = "import regen; [regen.load(folder) for folder in sys.argv[1:]]"
+    assert "sympy" not in packages(load, *tmp_path.iterdir())
+
+
 def test_the_sentence_above_would_notice(tmp_path):
     assert "filelock" in packages("import filelock") - packages(OURS)
+
+
+def test_importing_it_changes_nothing_of_the_host_s_process():
+    program = """
+import gc, os
+threshold, environment = gc.get_threshold(), dict(os.environ)
+import regen, regen.training.loop
+regen.load
+assert gc.get_threshold() == threshold
+added = os.environ.keys() - environment.keys()
+assert added <= {"KMP_INIT_AT_FORK", "KMP_DUPLICATE_LIB_OK"}, added  # torch's own
+assert environment.items() <= dict(os.environ).items()
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment | {"PYTHONPATH": str(SRC)})

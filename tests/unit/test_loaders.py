@@ -15,13 +15,17 @@ import torch
 
 from regen import families
 from regen.data import arrays, folders, loaders
-from regen.data.loaders import Share, tiles
+from regen.data.loaders import Share, memory, tiles
+from regen.data.loaders import arrays as batches_of_arrays
+from regen.data.loaders.ahead import Ahead
 from regen.data.loaders.arrays import ArrayBatches, as_images
 from regen.data.loaders.passes import Passes, check_batch_size
 from regen.data.loaders.tiles import TileBatches
 from regen.data.sets import brains
 from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedModel
+from regen.params import Params
+from regen.training import run as training
 from regen.training.distributed import Devices
 from regen.training.loop import train
 from tests.conftest import block
@@ -161,6 +165,182 @@ def test_a_missing_data_set_is_one_clear_line(tmp_path: Path) -> None:
         loaders.read(tmp_path / "none", Share(8, 0))
 
 
+# -- arrays larger than memory, and augmentation
+
+
+@pytest.fixture
+def nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device without free memory: batches are read ahead."""
+    monkeypatch.setattr(batches_of_arrays, "KEPT", 0.0)
+
+
+def sharded(folder: Path, n: int = 40, side: int = 8) -> Path:
+    """Images in shards of 16, with labels."""
+    folder.mkdir(parents=True)
+    x = np.random.default_rng(0).integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+    for number, part in enumerate(np.split(x, range(16, n, 16))):
+        np.save(folder / f"train-{number:05d}.npy", part)
+    np.save(folder / "train_labels.npy", np.arange(n) % 3)
+    arrays.describe(folder, {"shape": [3, side, side], "kind": "toy", "labels": ["a", "b", "c"]})
+    return folder
+
+
+def test_a_split_is_kept_on_the_device_where_it_fits_and_read_ahead_where_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sharded(tmp_path / "toy")
+    size = 40 * (8 * 8 * 3 + 8)
+    for free, kept in ((4 * size, True), (4 * size - 4, False)):
+        monkeypatch.setattr(batches_of_arrays, "free", lambda share, free=free: free)
+        batches = loaders.read(folder, Share(8, 0))
+        assert isinstance(batches, ArrayBatches)
+        assert bool(batches.kept) is kept
+
+
+def test_what_is_kept_is_the_same_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches_of_arrays, "PART", 7)
+    folder = sharded(tmp_path / "toy")
+    batches = loaders.read(folder, Share(8, 0))
+    assert isinstance(batches, ArrayBatches)
+    whole = arrays.load(folder, "train")
+    for name in ("x", "labels"):
+        assert np.array_equal(batches.kept[name].numpy(), np.asarray(whole[name][:40]))
+
+
+def test_the_free_memory_of_a_host_is_shared_by_its_processes_and_ends_at_the_containers_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    (tmp_path / "memory.current").write_text("600\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free(Share(8, 0)) > 1 << 20
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory.free(Share(8, 0)) == 400
+    assert memory.free(Share(8, 0, processes=4)) == 100
+
+
+@pytest.mark.usefixtures("nothing_fits")
+def test_batches_that_are_read_ahead_are_those_of_a_split_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, share = sharded(tmp_path / "toy"), Share(8, 0, train_fraction=0.8, flip=True, shift=2)
+    ahead = loaders.read(folder, share)
+    monkeypatch.setattr(batches_of_arrays, "KEPT", 1.0)
+    kept = loaders.read(folder, share)
+    assert isinstance(ahead, ArrayBatches)
+    assert isinstance(kept, ArrayBatches)
+    assert kept.kept
+    assert not ahead.kept
+    for step in (0, 1, 2, 3, 4, 9, 0, 5, 5, 4):  # in order, and anywhere
+        one, other = ahead(step), kept(step)
+        assert one.keys() == other.keys()
+        for name in one:
+            assert torch.equal(one[name], other[name])
+            assert one[name].stride() == other[name].stride()  # sums are taken in the order of memory
+
+
+def test_a_training_ends_in_the_same_bytes_whether_its_data_are_kept_or_read_ahead(
+    tmp_path: Path, devices: Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, weights = sharded(tmp_path / "toy"), set()
+    for kept in (0.0, 1.0):
+        for kill_at in (-1, 7):
+            monkeypatch.setattr(batches_of_arrays, "KEPT", kept)
+            work = tmp_path / f"work-{kept}-{kill_at}"
+            if kill_at >= 0:
+                with pytest.raises(KillError):
+                    run(folder, devices, work, kill_at, flip=True, shift=1)
+            weights.add(digest(run(folder, devices, work, flip=True, shift=1)))
+    assert len(weights) == 1
+
+
+@pytest.mark.usefixtures("nothing_fits")
+def test_a_file_that_goes_away_is_told_at_the_step_that_wants_it(tmp_path: Path) -> None:
+    folder = sharded(tmp_path / "toy")
+    batches = loaders.read(folder, Share(40, 0))
+    with (folder / "train-00001.npy").open("r+b") as file:
+        file.truncate(500)
+    with pytest.raises(UserError, match=r"train-00001.npy: cut short; run `dvc repro`"):
+        batches(0)
+
+
+def test_what_is_read_ahead_is_read_once_and_no_more_than_wanted() -> None:
+    read: list[int] = []
+    ahead = Ahead(lambda step: read.append(step) or step, 3)
+    assert [ahead(step) for step in (5, 6, 7, 8)] == [5, 6, 7, 8]
+    assert ahead(8) == 8
+    assert sorted(set(read)) == sorted({*range(5, 12), 8})
+    assert len(ahead._waiting) == 3
+
+
+SQUARES = {"x": np.random.default_rng(1).integers(0, 256, (12, 6, 5, 3), dtype=np.uint8)}
+
+
+def moved(image: np.ndarray, mirror: bool, down: int, right: int) -> np.ndarray:
+    """The definition: mirror, then look through a window into the picture continued by mirroring."""
+    image = image[:, ::-1] if mirror else image
+    height, width = image.shape[:2]
+    return np.pad(image, ((9, 9), (9, 9), (0, 0)), "symmetric")[9 + down : 9 + down + height, 9 + right : 9 + right + width]
+
+
+def test_an_augmented_image_is_mirrored_or_not_and_moved_within_its_bounds() -> None:
+    plain = ArrayBatches(SQUARES, Share(12, 0))
+    batches = ArrayBatches(SQUARES, Share(12, 0, flip=True, shift=2))
+    found = set()
+    for step in range(20):
+        for before, after in zip(plain(step)["x"], batches(step)["x"], strict=True):
+            image = (before * 255).round().byte().permute(1, 2, 0).numpy()
+            wanted = (after * 255).round().byte().permute(1, 2, 0).numpy()
+            ways = [
+                (mirror, down, right)
+                for mirror in (False, True)
+                for down in range(-2, 3)
+                for right in range(-2, 3)
+                if np.array_equal(moved(image, mirror, down, right), wanted)
+            ]
+            assert len(ways) == 1
+            found.add(ways[0])
+    assert len(found) == 50  # all of them
+
+
+def test_a_picture_moved_by_more_than_its_size_is_mirrored_again_and_again() -> None:
+    assert ArrayBatches(SQUARES, Share(12, 0, shift=40))(0)["x"].shape == (12, 3, 6, 5)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_augmentation_of_a_step(processes: int) -> None:
+    whole = ArrayBatches(SQUARES, Share(8, 0, flip=True, shift=2))(3)["x"]
+    for rank in range(processes):
+        share = Share(8, 0, rank=rank, processes=processes, flip=True, shift=2)
+        assert torch.equal(ArrayBatches(SQUARES, share)(3)["x"], whole[rank::processes])
+
+
+def test_another_step_and_another_seed_draw_another_augmentation() -> None:
+    image = {"x": np.repeat(SQUARES["x"][:1], 8, 0)}
+    drawn = [ArrayBatches(image, Share(8, seed, flip=True, shift=2))(step)["x"] for seed, step in ((0, 0), (0, 1), (1, 0))]
+    assert not any(torch.equal(a, b) for a, b in ((drawn[0], drawn[1]), (drawn[0], drawn[2])))
+
+
+def test_validation_images_stay_as_they_are() -> None:
+    batches = ArrayBatches(SQUARES, Share(12, 0, flip=True, shift=2), SQUARES)
+    assert torch.equal(next(batches.validation())["x"], as_images(SQUARES["x"]))
+
+
+@pytest.mark.parametrize(("changes", "told"), [({"flip": True}, "flip: expected false"), ({"shift": 3}, "shift: expected 0")])
+def test_what_is_no_image_is_not_augmented(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=rf"models.toy.{told}, as the examples are no images; got"):
+        ArrayBatches(NUMBERS, Share(8, 0, name="toy", **changes))
+
+
+def test_a_model_s_block_says_how_its_training_images_are_augmented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder, weights = sharded(Path("data/prepared/toy"), side=16), set()
+    for changes in ({}, {"flip": True}, {"shift": 2}):
+        models = {"toy": block("vae", epochs=1, **changes)}
+        given = Params(seed=0, precision="fp32", threads=1, checkpoint_seconds=0, launcher="python", datasets={}, models=models)
+        training.run("toy", given, folder, Path("models/toy"))
+        weights.add(Path("models/toy/model.safetensors").read_bytes())
+    assert len(weights) == 3
+
+
 # -- tiles of sections
 
 
@@ -202,7 +382,8 @@ def run(folder: Path, devices: Devices, work: Path, kill_at: int = -1, **changes
     """Train on tiles, perhaps until a kill."""
     work.mkdir(exist_ok=True)
     model = of_tiles(folder, **changes)
-    read = loaders.read(folder, Share(model.config.batch_size, 0, model.config.steps_per_epoch))
+    config = model.config
+    read = loaders.read(folder, Share(config.batch_size, 0, config.steps_per_epoch, flip=config.flip, shift=config.shift))
 
     class Interrupted:
         per_epoch, validation = read.per_epoch, read.validation
@@ -274,6 +455,8 @@ def test_patience_without_a_validation_brain_is_one_clear_line(prepared: Path, d
     [
         (Share(8, 0, name="toy"), r"models.toy.steps_per_epoch: expected 1 or more, as tiles never run out; got 0"),
         (Share(8, 0, 5, 0.5, name="toy"), r"models.toy.train_fraction: expected 1, as tiles cannot be counted; got 0.5"),
+        (Share(8, 0, 5, flip=True, name="toy"), r"models.toy.flip: expected false, as tiles are taken anywhere .*; got true"),
+        (Share(8, 0, 5, shift=1, name="toy"), r"models.toy.shift: expected 0, as tiles are taken anywhere .*; got 1"),
         (Share(1, 0, 5, processes=2, name="toy"), r"models.toy.batch_size: expected 2 \(processes\) or more, got 1"),
     ],
 )

@@ -6,9 +6,11 @@ import csv
 import hashlib
 import math
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from regen.data.loaders import Share
 from regen.data.loaders.arrays import ArrayBatches
@@ -16,6 +18,7 @@ from regen.errors import UserError
 from regen.models.base import TrainedModel
 from regen.training import checkpoint, loop
 from regen.training.loop import scheduled, since_best, train
+from regen.training.records import write_preview
 from tests.conftest import build, toy_images
 
 FAMILIES = ("classifier", "autoencoder", "vae", "vade", "gan")
@@ -97,6 +100,23 @@ def test_training_changes_every_weight_and_lowers_the_loss_where_one_network_min
         )
 
 
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_a_training_whose_last_checkpoint_was_altered_goes_on_from_the_one_before_to_the_same_weights(
+    family, toy, devices, tmp_path, capsys
+):
+    whole = digest(run(build(family), toy, devices, tmp_path / "whole"))
+    with pytest.raises(KillError):
+        run(build(family), toy, devices, tmp_path / "killed", kill_at=7, checkpoint_seconds=0)
+    path = tmp_path / "killed" / checkpoint.FILE
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x40  # in a weight
+    path.write_bytes(content)
+    assert digest(run(build(family), toy, devices, tmp_path / "killed")) == whole
+    said = capsys.readouterr().err
+    assert "damaged checkpoint" in said
+    assert "toy: resumes at step 6" in said
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_the_step_and_keeps_the_last_good_state(toy, devices, tmp_path):
     model = build("vae")
 
@@ -150,7 +170,26 @@ def test_history_is_readable_at_every_moment(toy, devices, tmp_path):
     run(build("vae"), toy, devices, tmp_path)
     assert not [path for path in tmp_path.rglob("*") if "part" in path.suffix]
     header = (tmp_path / "history.csv").read_text().splitlines()[0]
-    assert header == "epoch,step,examples,distortion,rate,loss"  # DVC plots the last column
+    assert header == "epoch,step,examples,learning_rate,distortion,gradient_norm,rate,loss"  # DVC plots the last column
+
+
+def test_history_tells_the_rate_and_the_norm_of_each_network_s_gradient(toy, devices, tmp_path, monkeypatch):
+    model, norms = build("gan", schedule="cosine"), []
+    clip = torch.nn.utils.get_total_norm
+    monkeypatch.setattr(torch.nn.utils, "get_total_norm", lambda gradients: norms.append(clip(gradients)) or norms[-1])
+    run(model, toy, devices, tmp_path)
+    first, *_, last = csv.DictReader((tmp_path / "history.csv").open())
+    each = torch.stack(norms).view(int(last["epoch"]), -1, 2)  # (epochs, steps, networks)
+    assert float(first["discriminator_gradient_norm"]) == pytest.approx(float(each[0, :, 0].mean()), rel=1e-4)
+    assert float(last["generator_gradient_norm"]) == pytest.approx(float(each[-1, :, 1].mean()), rel=1e-4)
+    total = each.shape[0] * each.shape[1]
+    assert float(last["learning_rate"]) == pytest.approx(1e-3 * scheduled("cosine", (total - 1) / total), rel=1e-4)
+
+
+def test_what_is_learned_first_has_a_schedule_of_its_own():
+    times = [loop._time(step, 4, 10) for step in range(10)]
+    assert times == pytest.approx([0, 1 / 4, 2 / 4, 3 / 4, 0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+    assert [loop._time(step, 0, 2) for step in range(2)] == [0, 0.5]
 
 
 class Steep(torch.autograd.Function):
@@ -265,3 +304,13 @@ def test_patience_without_a_validation_split_is_one_clear_line(toy, devices, tmp
 def test_patience_is_refused_of_networks_that_have_no_loss_in_common():
     with pytest.raises(UserError, match="gan: patience: expected 0, got 2"):
         build("gan", patience=2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_progress_picture_shows_its_samples_row_by_row(tmp_path, channels):
+    images = torch.arange(10).div(255).view(10, 1, 1, 1).expand(10, channels, 2, 2)
+    model = type("Sampler", (), {"sample": lambda self, n, seed: images})()
+    write_preview(model, {"x": images}, tmp_path, 1)
+    with Image.open(tmp_path / "progress/epoch_0001.png") as picture:
+        shown = np.asarray(picture).reshape(4, 16, channels)[::2, ::2, 0]
+    assert shown.tolist() == [list(range(8)), [8, 9, *[0] * 6]]

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from regen.errors import UserError
-from regen.metrics.classification import attribute_measures, class_measures, worst_attributes
+from regen.metrics.classification import attribute_measures, class_measures, rotation_measures, worst_attributes
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,25 @@ def test_accuracy_agrees_with_scikit_learn() -> None:
     assert class_measures(logits, labels)["accuracy"] == pytest.approx(
         {"value": p, "bound": 1, "error": math.sqrt(p * (1 - p) / 200)}
     )
+
+
+def test_rotations_are_counted_over_all_four_of_each_image_and_their_error_is_over_images() -> None:
+    logits = torch.randn(4, 90, 4, generator=torch.Generator().manual_seed(0))
+    logits[torch.arange(4), :, torch.arange(4)] += 1
+    true = torch.arange(4).repeat_interleave(90)
+    an_image = (logits.argmax(2) == torch.arange(4)[:, None]).double().mean(0)
+    assert rotation_measures(logits)["rotation_accuracy"] == pytest.approx(
+        {
+            "value": accuracy_score(true, logits.flatten(0, 1).argmax(1)),
+            "baseline": 0.25,
+            "error": float(an_image.std()) / math.sqrt(90),
+        }
+    )
+
+
+def test_readings_of_other_than_four_rotations_are_refused() -> None:
+    with pytest.raises(UserError, match=r"four rotations of N images, \(4, N, 4\), got \(9, 4\)"):
+        rotation_measures(torch.randn(9, 4))
 
 
 def test_attribute_measures_agree_with_scikit_learn(attributes) -> None:

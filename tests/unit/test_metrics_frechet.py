@@ -130,6 +130,19 @@ def test_compare_gives_samples_of_the_same_distribution_a_value_near_that_of_tra
     assert measures["coverage"]["value"] == pytest.approx(measures["coverage"]["real"], abs=0.1)
 
 
+def test_sets_from_places_of_the_latent_space_are_measured_as_the_samples_are() -> None:
+    generator = torch.Generator().manual_seed(0)
+    samples, others = ([torch.randn(40, 4, generator=generator) + shift for _ in range(3)] for shift in (0.0, 1.0))
+    test, train = torch.randn(50, 4, generator=generator), torch.randn(200, 4, generator=generator)
+    copies = [x.clone() for x in samples]
+    measures = distances.compare(samples, test, train, places={"prior": samples, "fitted": copies, "midpoints": others})
+    elsewhere = distances.compare(others, test, train)
+    for place, of in (("prior", measures), ("fitted", measures), ("midpoints", elsewhere)):
+        assert measures[f"completeness_{place}"] == of["precision"]
+        assert measures[f"frechet_distance_{place}"] == of["frechet_distance"]
+    assert measures["completeness_midpoints"]["value"] < measures["completeness_prior"]["value"]
+
+
 def test_compare_stands_beside_as_many_training_examples_as_samples() -> None:
     generator = torch.Generator().manual_seed(0)
     test, train = torch.randn(50, 4, generator=generator), torch.randn(60, 4, generator=generator)

@@ -130,7 +130,7 @@ def test_more_neighbours_than_references_are_refused() -> None:
 def test_training_images_given_as_samples_are_copies(pictures) -> None:
     train, test = pictures[:12], pictures[12:]
     got = copying_measures(train.float() / 255 + 0.4 / 255, test, train)
-    assert got["copies"] == {"value": 1.0, "error": 0.0, "real": 0.0}
+    assert got["copies"] == {"value": 1.0, "error": pytest.approx(1 / 12), "real": 0.0}
     assert got["near_copies"]["value"] == 1.0
     assert got["copying"] == {"value": 1.0, "error": 0.0, "real": 0.5}
 
@@ -142,6 +142,15 @@ def test_test_images_given_as_samples_are_as_new_as_test_images(pictures) -> Non
     assert got["near_copies"]["value"] == got["near_copies"]["real"] == 1 / 12  # 5 % of 12 images
     assert got["copying"]["value"] == 0.5
     assert got["nearest_distance"]["value"] == got["nearest_distance"]["real"]
+
+
+def test_mirrored_training_images_are_copies_where_the_model_has_seen_them_mirrored(pictures) -> None:
+    train, test = pictures[:12], pictures[12:]
+    samples = torch.cat([train[:6], train[6:].flip(3)])
+    assert copying_measures(samples, test, train)["copies"]["value"] == 0.5
+    seen = copying_measures(samples, test, train, mirrored=True)
+    assert seen["copies"] == {"value": 1.0, "error": pytest.approx(1 / 12), "real": 0.0}
+    assert seen == copying_measures(samples, test, torch.cat([train, train.flip(3)]))
 
 
 def test_noise_is_no_copy(pictures) -> None:

@@ -160,3 +160,17 @@ def test_pca_leaves_the_training_images_alone() -> None:
     before = x.clone()
     PCA(x, 3)
     assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("direct", [10, 10_000])
+@pytest.mark.parametrize("n", [300, 60])
+def test_pca_of_images_taken_some_at_a_time_is_that_of_all_at_once(n: int, direct: int, monkeypatch) -> None:
+    train, test = (images(n, 19) * 255).round().to(torch.uint8), images(30, 20)
+    monkeypatch.setattr(spectrum, "DIRECT", direct)
+    whole = PCA(train, 8)
+    monkeypatch.setattr(spectrum, "BLOCK", 7 * 3 * 16 * 16)  # 7 images at a time
+    parts = PCA(train, 8)
+    torch.testing.assert_close(parts.mean, whole.mean)
+    torch.testing.assert_close(parts.components, whole.components, rtol=1e-4, atol=1e-5)
+    got = parts.reconstruct(test)
+    assert (got - test).double().square().mean().item() == pytest.approx(error_of_oracle(train / 255, test, 8), rel=1e-4)

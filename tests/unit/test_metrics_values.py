@@ -32,6 +32,15 @@ def test_a_figure_over_sets_is_their_mean_with_their_standard_deviation() -> Non
     assert over_sets([1.0]) == {"value": 1.0, "error": 0.0}
 
 
+def test_a_share_that_is_none_or_all_has_an_error_too() -> None:
+    """Seen in none of 50, it may still be so in one of 50."""
+    for value in (0.0, 1.0):
+        assert mean(torch.full((50,), value)) == {"value": value, "error": 0.02}
+    assert mean(torch.full((50,), 0.5))["error"] == 0  # no share: all are the same number
+    half = torch.arange(50) % 2
+    assert mean(half.double())["error"] == pytest.approx(half.double().std().item() / math.sqrt(50))
+
+
 def test_the_bootstrap_of_a_mean_is_its_standard_error() -> None:
     x = normal(2000)
     assert standard_error(torch.mean, x) == pytest.approx(float(x.std()) / math.sqrt(2000), rel=0.15)

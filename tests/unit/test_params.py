@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regen import families, params
+from regen import checks, families, params
 from regen.errors import UserError
 from tests import smoke
 
@@ -131,6 +131,8 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     given["models"]["punks_vae"]["beta"] = -1
     given["models"]["punks_vae"]["dataset"] = "punk"
     given["models"]["punks_autoencoder"]["classifier"] = "punks_classifer"
+    given["models"]["punks_gan"]["classifier"] = "punks_vae"
+    given["models"]["arithmetic_text_to_image"]["classifier"] = "punks_classifier"
     given["datasets"]["mnist"]["source"] = "floppy"
     given["models"]["punks_gan"]["betas"] = [2, 3]
     given["sede"] = 1
@@ -144,6 +146,8 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
         "punks_vae.beta",
         "'punk' (did you mean punks?)",
         "(did you mean punks_classifier?)",
+        "punks_gan.classifier: punks_vae is a vae, which has no features",
+        "arithmetic_text_to_image.classifier: punks_classifier reads no digits",
         "datasets.mnist.source",
         "punks_gan.betas",
         "sede: unknown key (did you mean seed?)",
@@ -151,3 +155,90 @@ def test_the_check_stage_tells_every_mistake_of_the_whole_file_and_leaves_no_tra
     ):
         assert part in done.stderr
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 2**32), ("seed", -1), ("threads", 2**40), ("threads", 0)])
+def test_numbers_that_a_library_would_stumble_over_are_refused(tmp_path, key, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**TOP, key: value}))
+    with pytest.raises(UserError, match=rf"{key}: expected (less|greater) than .*, got {value}"):
+        params.read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"dataset": ["leters"]}, ": dataset: a study keeps its model's dataset, family, classifier; add a block under models:"),
+        ({"classifier": ["../../x"]}, ": classifier: a study keeps its model's dataset"),
+        ({"seed": [2**32]}, ".seed: expected less than 4294967296, got 4294967296"),
+        ({"seed": [0.5]}, ".seed: expected a valid integer, got 0.5"),
+        ({"latnt_dim": [1]}, ".latnt_dim: unknown key (did you mean latent_dim?)"),
+        ({"channels": [[0]]}, ".channels.0: expected greater than 0, got 0"),
+    ],
+)
+@pytest.mark.parametrize("part", ["vary", "fixed"])
+@pytest.mark.filterwarnings("error")
+def test_a_cell_of_a_study_is_checked_as_a_model_is(tmp_path, changes, line, part):
+    fixed = {name: value for name, (value,) in changes.items()}
+    varied = {"vary": changes} if part == "vary" else {"vary": {"beta": [1.0]}, "fixed": fixed}
+    models = {"toy": {**VAE, "dataset": "punks", "classifier": "none"}}
+    given = {**TOP, "datasets": {"punks": {"kind": "letters", "source": "drawn"}}, "models": models}
+    given["studies"] = {"s": {"model": "toy", "show": ["mse"], **varied}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(given))
+    with pytest.raises(UserError) as error:
+        checks.check(path)
+    (said,) = str(error.value).splitlines()
+    assert "params.yaml: studies.s: " in said
+    assert line in said
+
+
+@pytest.mark.parametrize("name", ["../../x", "..", "", "x; touch pwned", None, 1, ["a"], "leters"])
+@pytest.mark.parametrize(
+    ("group", "key", "block"),
+    [
+        ("models", "dataset", {**VAE, "classifier": "none"}),
+        ("models", "classifier", {**VAE, "dataset": "letters"}),
+        ("models", "family", {**VAE, "dataset": "letters"}),
+        ("encodings", "dataset", {"model": "vae"}),
+        ("encodings", "model", {"dataset": "letters"}),
+        ("queries", "digits", {}),
+        ("studies", "model", {"vary": {"seed": [1]}, "show": ["mse"]}),
+        ("datasets", "kind", {"source": "drawn"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_reference_to_what_is_not_there_is_refused_whatever_it_says(tmp_path, group, key, block, name):
+    given = {
+        **TOP, "datasets": {"letters": {"kind": "letters", "source": "drawn"}}, "queries": {}, "encodings": {}, "studies": {},
+        "models": {"vae": {**VAE, "dataset": "letters", "classifier": "none"}},
+    }  # fmt: skip
+    given[group] = {**given[group], "x": {**block, key: name}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(given))
+    with pytest.raises(UserError) as error:
+        checks.check(path)
+    said = str(error.value).splitlines()
+    assert all(line.startswith(f"{path}: {group}.x.{key}: ") and line.isprintable() for line in said)
+
+
+def test_two_cells_of_one_folder_are_refused(tmp_path):
+    given = {
+        **TOP,
+        "datasets": {"punks": {"kind": "letters", "source": "drawn"}},
+        "models": {"toy": {**VAE, "classifier": "none"}},
+    }
+    given["studies"] = {"s": {"model": "toy", "vary": {"schedule": ["cosine", "Cosine"]}, "show": ["mse"]}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(given))
+    with pytest.raises(UserError, match=r"studies\.s\.vary: two cells differ in capitals alone"):
+        checks.check(path)
+
+
+@pytest.mark.parametrize("family", [["a"], {"a": 1}, None, 7])
+def test_a_family_that_is_no_text_is_refused_beside_a_classifier(tmp_path, family):
+    models = {"vae": {**VAE, "dataset": "letters"}, "x": {**VAE, "dataset": "letters", "family": family, "classifier": "vae"}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({**TOP, "datasets": {"letters": {"kind": "letters", "source": "drawn"}}, "models": models}))
+    with pytest.raises(UserError, match=r"models\.x\.family: unknown family"):
+        checks.check(path)

@@ -22,6 +22,7 @@ FILES = [
     ".ci/current", ".ci/report.py", ".ci/run", ".editorconfig", ".github/workflows/ci.yml", ".github/workflows/report.yml",
     ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "NOTICE", "README.md", "docs/api.md",
     "docs/data.md", "docs/index.md", "docs/tutorials/first_run.md", "docs/tutorials/gpu.md", "docs/tutorials/team.md",
+    "deploy/.env.example", "deploy/Dockerfile", "deploy/backup", "deploy/compose.yaml",
     "docs/tutorials/your_own_experiment.md", "mkdocs.yml", "src/regen/py.typed",
 ]  # fmt: skip
 
@@ -170,14 +171,17 @@ def test_the_report_of_a_change_shows_figures_and_pictures_old_and_new(tmp_path:
     (repository / "figures/m").mkdir(parents=True)
     for content in (1, 2):
         (repository / "figures/m/samples.png").write_text(f"picture {content}")
-        (repository / "metrics.json").write_text(f'{{"mse": {content}}}')
-        stage = {"cmd": "true", "metrics": [{"metrics.json": {"cache": False}}], "outs": ["figures/m"]}
+        (repository / "metrics").mkdir(exist_ok=True)
+        (repository / "metrics/m.json").write_text(f'{{"mse": {content}}}')
+        (repository / "params.yaml").write_text("models: {m: {classifier: none}}")
+        stage = {"cmd": "true", "metrics": [{"metrics/m.json": {"cache": False}}], "outs": ["figures/m"]}
         (repository / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
         run(sys.executable, "-m", "dvc", "commit", "--quiet", "--force")
         run("git", "add", ".")
         run("git", "commit", "--quiet", "--message", f"{content}")
     report = run(sys.executable, ".ci/report.py", "HEAD~1", str(pictures))
-    assert "| metrics.json | mse      | 1        | 2           | 1        |" in report
+    assert "| Reconstruction error ↓ | 1 | 2 (🔴 +1) |" in report
+    assert 'class="worse"' in (pictures / "compare.html").read_text()
     assert "- `figures/m/samples.png`: modified" in report
     assert (pictures / "before/figures/m/samples.png").read_text() == "picture 1"
     assert (pictures / "after/figures/m/samples.png").read_text() == "picture 2"

@@ -33,7 +33,7 @@ TASKS = [
 def reading(model, folder, **share):
     """The batches that a model's training takes of prepared queries."""
     config = model.config
-    share = Share(config.batch_size, 0, config.steps_per_epoch, config.train_fraction, **share)
+    share = Share(config.batch_size, 0, config.steps_per_epoch, config.train_fraction, shift=config.shift, **share)
     return loaders.read(folder, share, model.reading())
 
 
@@ -255,6 +255,11 @@ def test_a_shifted_glyph_is_moved_by_whole_pixels():
     assert sorted({(int(p) // 28 - 14, int(p) % 28 - 14) for p in places}) == [(y, x) for y in range(-2, 3) for x in range(-2, 3)]
 
 
+def test_handwriting_is_not_read_in_a_mirror(prepared):
+    with pytest.raises(UserError, match=r"models.toy.flip: expected false, as handwriting is not read in a mirror; got true"):
+        reading(build("seq2seq"), prepared, flip=True, name="toy")
+
+
 def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepared):
     batches = reading(build("seq2seq", train_fraction=0.1, batch_size=90, steps_per_epoch=50), prepared)
     assert (batches.passes.examples, batches.passes.per_pass, batches.per_epoch) == (1800, 20, 50)
@@ -269,8 +274,8 @@ def test_a_fraction_of_the_training_queries_is_used_and_steps_may_be_fixed(prepa
     [
         ({"train_fraction": 0.0}, "train_fraction: expected greater than 0, got 0.0"),
         ({"train_fraction": 1.5}, "train_fraction: expected less than or equal to 1, got 1.5"),
-        ({"encoder_layers": 0}, "encoder_layers: expected greater than 0, got 0"),
-        ({"decoder_layers": 0}, "decoder_layers: expected greater than 0, got 0"),
+        ({"encoder_layers": 0}, "encoder_layers: expected greater than or equal to 1, got 0"),
+        ({"decoder_layers": 0}, "decoder_layers: expected greater than or equal to 1, got 0"),
         ({"source": "speech"}, "source: expected 'text' or 'image', got 'speech'"),
         ({"dropout": 1.0}, "dropout: expected less than 1, got 1.0"),
         ({"draw_channels": [4, 4, 4]}, "draw_channels: "),

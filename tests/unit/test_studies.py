@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -56,9 +57,9 @@ def workshop(tmp_path, monkeypatch):
     return done
 
 
-def prepared(sha256):
+def prepared(sha256, **more):
     Path("data/prepared/toy").mkdir(parents=True, exist_ok=True)
-    content = {"splits": {}, "shape": [3, 16, 16], "sha256": {"train.npy": sha256}}
+    content = {"splits": {}, "shape": [3, 16, 16], "sha256": {"train.npy": sha256}, **more}
     Path("data/prepared/toy/statistics.json").write_text(json.dumps(content))
 
 
@@ -137,6 +138,78 @@ def test_other_data_rerun_every_cell(workshop):
     assert workshop == [("epochs=1", "train"), ("epochs=1", "evaluate")]
 
 
+def test_other_settings_of_the_same_arrays_rerun_every_cell(workshop):
+    prepared("abc", sampler="by_pixel")
+    run(given(epochs=[1]))
+    workshop.clear()
+    prepared("abc", sampler="equal")
+    run(given(epochs=[1]))
+    assert workshop == [("epochs=1", "train"), ("epochs=1", "evaluate")]
+
+
+def test_another_decoder_of_the_data_evaluates_again(workshop):
+    run(given(epochs=[1]))
+    workshop.clear()
+    Path("data/prepared/toy/decoder").mkdir()
+    Path("data/prepared/toy/decoder/model.json").write_text('{"sha256": "other"}')
+    run(given(epochs=[1]))
+    assert workshop == [("epochs=1", "evaluate")]
+
+
+def test_what_regen_did_not_write_stays_and_is_named(workshop):
+    for place in ("studies/toy/notes.md", "studies/toy/epochs=1/mine.txt"):
+        Path(place).parent.mkdir(parents=True)
+        Path(place).write_text("gold")
+        with pytest.raises(UserError, match=r"studies/toy/(notes.md|epochs=1): regen did not write it"):
+            run(given(epochs=[1]))
+        assert Path(place).read_text() == "gold"
+        shutil.rmtree("studies")
+    assert workshop == []
+
+
+def test_a_kill_while_an_unwanted_cell_is_removed_leaves_nothing_in_the_way(workshop, monkeypatch):
+    run(given(epochs=[1, 2]))
+
+    def killed(path):
+        next(Path(path).glob("*.json")).unlink()  # half of it is gone
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cells.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(given(epochs=[1]))
+    run(given(epochs=[1]))
+    assert [path.name for path in Path("studies/toy").iterdir() if path.is_dir()] == ["epochs=1"]
+
+
+def test_a_link_in_a_study_s_folder_is_not_followed(workshop, tmp_path):
+    Path("precious").mkdir()
+    Path("precious/cell.json").write_text("{}")
+    Path("studies/toy").mkdir(parents=True)
+    Path("studies/toy/old").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="regen did not write it"):
+        run(given(epochs=[1]))
+    assert Path("precious/cell.json").exists()
+
+
+@pytest.mark.parametrize("name", ["..", "../src", ".", "", "/tmp", "a/../../b"])
+def test_a_study_removes_nothing_where_its_name_leads_out_of_its_folder(workshop, name, tmp_path):
+    Path("studies").mkdir()
+    before = set(tmp_path.rglob("*"))
+    params = given(epochs=[1])
+    with pytest.raises(UserError, match=r"studies: expected a name: letters, digits and _"):
+        cells.run(name, StudyConfig(**params.studies["toy"]), params)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_note_runs_the_cell_again(workshop):
+    run(given(epochs=[1]))
+    workshop.clear()
+    Path("studies/toy/epochs=1/cell.json").write_text('{"trai')
+    run(given(epochs=[1]))
+    assert workshop == [("epochs=1", "train"), ("epochs=1", "evaluate")]
+
+
 @pytest.mark.parametrize(
     ("module", "again"),
     [
@@ -156,9 +229,10 @@ def test_another_classifier_evaluates_again_and_trains_no_more(workshop):
     params = given(epochs=[1])
     params = params.model_copy(update={"models": {"toy_vae": {**MODEL, "classifier": "reader"}}})
     Path("models/reader").mkdir()
-    for signature, again in (("first", ["train", "evaluate"]), ("first", []), ("second", ["evaluate"])):
+    for weights, again in (("first", ["train", "evaluate"]), ("first", []), ("second", ["evaluate"])):
         workshop.clear()
-        Path("models/reader/model.json").write_text(json.dumps({"signature": signature, "config": {"family": "classifier"}}))
+        description = {"signature": "same", "sha256": weights, "config": {"family": "classifier"}}
+        Path("models/reader/model.json").write_text(json.dumps(description))
         run(params)
         assert workshop == [("epochs=1", step) for step in again]
 

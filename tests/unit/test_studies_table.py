@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from regen.report import studies
+from regen.report import charts
 from regen.studies import table
 
 
@@ -35,20 +35,30 @@ def rows(*values, **others):
     return [{"values": v, "seeds": 1, "measures": {"mse": {"value": m, **others}}} for v, m in values]
 
 
-def test_params_that_go_with_the_first_share_its_line(monkeypatch, tmp_path) -> None:
-    drawn = []
-    monkeypatch.setattr(studies.plots, "curves", lambda lines, *others, **options: drawn.append(lines))
-    studies.draw(rows(({"a": 2, "b": 30}, 60), ({"a": 1, "b": 10}, 10)), "mse", "error", tmp_path / "x.png")
-    assert drawn == [{"ours": ([1, 2], [10, 60])}]
+def test_params_that_go_with_the_first_share_its_line() -> None:
+    chart = charts.study(rows(({"a": 2, "b": 30}, 60), ({"a": 1, "b": 10}, 10)), "mse", "error")
+    assert (chart.x, chart.places) == ("a", [1, 2])
+    assert [(line.label, line.values) for line in chart.lines] == [("ours", [10, 60])]
 
 
-def test_published_figures_and_what_all_are_held_against_are_drawn(monkeypatch, tmp_path) -> None:
-    drawn = []
-    monkeypatch.setattr(studies.plots, "curves", lambda lines, *others, **options: drawn.append((lines, options["levels"])))
-    studies.draw(rows(({"a": 1}, 3), ({"a": 2}, 2), published=9.0, bound=1.0), "mse", "error", tmp_path / "x.png")
-    assert drawn == [({"ours": ([1, 2], [3, 2]), "published": ([1, 2], [9.0, 9.0])}, {"bound": 1.0})]
+def test_params_that_vary_by_themselves_have_lines_of_their_own() -> None:
+    cells = [({"a": a, "b": b}, 10 * a + b) for a in (1, 2, 3) for b in (0, 1) if (a, b) != (3, 1)]
+    chart = charts.study(rows(*cells), "mse", "error")
+    assert [(line.label, line.values) for line in chart.lines] == [("b 0", [10, 20, 30]), ("b 1", [11, 21, None])]
 
 
-def test_settings_that_are_no_numbers_are_bars(tmp_path) -> None:
-    studies.draw(rows(({"a": "x"}, 3), ({"a": "y"}, 2)), "mse", "error", tmp_path / "x.png")
-    assert (tmp_path / "x.png").stat().st_size > 1000
+def test_published_figures_and_what_all_are_held_against_are_drawn() -> None:
+    chart = charts.study(rows(({"a": 1}, 3), ({"a": 2}, 2), published=9.0, bound=1.0, spread=0.5), "mse", "error")
+    assert [(line.label, line.values, line.spreads) for line in chart.lines] == [
+        ("ours", [3, 2], [0.5, 0.5]),
+        ("published", [9.0, 9.0], []),
+    ]
+    assert chart.levels == {"bound": 1.0}
+    assert chart.said == "error over a: ours 3 at 1, 2 at 2; published 9 at 1, 9 at 2; bound 1."
+
+
+def test_settings_that_are_no_numbers_stand_side_by_side() -> None:
+    chart = charts.study(rows(({"a": "x"}, 3), ({"a": True}, 2)), "mse", "error")
+    assert (chart.names, chart.places) == (["a x", "a True"], [0, 1])
+    assert chart.lines[0].values == [3, 2]
+    assert chart.said == "error over setting: ours 3 at a x, 2 at a True."

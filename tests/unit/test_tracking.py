@@ -397,6 +397,13 @@ def test_not_a_number_and_infinity_are_sent_once(childless: Path) -> None:
     assert points(run) == Counter([("train/loss", 1), ("train/loss", 2)])
 
 
+@pytest.mark.parametrize("key", ["clone", "boxes"])
+def test_a_model_of_any_name_has_a_folder_of_its_own(root: Path, key: str) -> None:
+    state.folder(key, "s1").mkdir(parents=True)
+    assert state.clone() == state.clone()
+    assert not state.box().is_relative_to(state.base() / key)
+
+
 def test_the_hash_of_a_folder_is_the_one_that_dvc_writes(tmp_path: Path) -> None:
     write_outputs(tmp_path / "model", 3)
     (tmp_path / "model" / "Zeta ü.json").write_text("{}")
@@ -497,7 +504,7 @@ def test_one_courier_delivers_what_several_short_stages_leave(root: Path) -> Non
     train(key="a")
     train(key="b")
     evaluate(key="b")
-    boxes = root / ".work/tracking/boxes"
+    boxes = root / ".work/tracking/.boxes"
     assert eventually(lambda: {run.info.run_name: run.info.status for run in runs()} == {"a": "FINISHED", "b": "FINISHED"})
     assert eventually(lambda: any(run.data.metrics.get("eval/psnr") == 21.5 for run in runs()))
     assert {run.info.run_name: points(run)[("train/loss", 3)] for run in runs()} == {"a": 1, "b": 1}

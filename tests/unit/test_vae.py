@@ -157,3 +157,8 @@ def test_a_bernoulli_likelihood_is_the_cross_entropy_of_the_pixels():
         p = model.decode(z).double()
         expected = (x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3))
         torch.testing.assert_close(model._log_likelihood(x, model.decoder(z)).double(), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_layer_that_forgets_places_is_refused_where_latents_keep_theirs():
+    with pytest.raises(UserError, match="hidden: 0 where latents are spatial"):
+        build("vae", spatial=True, latent_dim=16, hidden=8)

@@ -42,7 +42,9 @@ MEASURES = {
     ),
     "near_copies": Measure(
         "Near-copies of training images", "share", "lower",
-        "Share of samples as near to a training image as only 5 % of real test images are.", real=TEST,
+        "Share of samples as near to a training image as only 5 % of real test images are. Blurred images lie near to all "
+        "others, so they count, too: the pictures of nearest training images tell which it is.",
+        real=TEST,
     ),
     "copying": Measure(
         "Nearer to training images than test images are", "probability", "none",
@@ -136,9 +138,25 @@ MEASURES = {
         "Frechet distance, half-way between test latents ({features} features)", "squared feature units", "lower",
         f"Frechet distance to test images of what is decoded from midpoints between two test latents. {SETS}", real=TRAIN,
     ),
+    "completeness_reconstructions": Measure(
+        "Completeness, reconstructions of training images ({features} features)", "share", "higher",
+        f"Share of reconstructed training images that lie among the test images: the most that drawn latents can be expected to "
+        f"reach. {SETS}", real=TRAIN,
+    ),
+    "frechet_distance_reconstructions": Measure(
+        "Frechet distance, reconstructions of training images ({features} features)", "squared feature units", "lower",
+        f"Frechet distance to test images of reconstructed training images: what no draws of latents are better than. {SETS}",
+        real=TRAIN,
+    ),
     # classifiers
     "accuracy": Measure(
         "Accuracy", "share", "higher", "Share of test images whose class is read right.", bound="1: every image",
+    ),
+    "rotation_accuracy": Measure(
+        "Accuracy over rotations", "share", "higher",
+        "Share of the four rotations of test images, by 0, 90, 180 and 270 degrees, that are told apart. It is no end in itself: "
+        "it needs features of what is in the image, and no labels.",
+        baseline="1/4: guessing",
     ),
     "attribute_accuracy": Measure(
         "Accuracy over attributes", "share", "higher",
@@ -163,7 +181,8 @@ CAPTIONS = {
         "Latent plane", "The first two latent dimensions, or principal axes of the latents, in equal steps about the mean."
     ),
     "neighbours_pixels": Caption(
-        "Nearest training images, by pixels", "Memorised or new? Each sample beside the training images nearest to it."
+        "Nearest training images, by pixels",
+        "Memorised or new? Each sample beside the nearest of the training images, or of 50,000 drawn from more.",
     ),
     "neighbours_features": Caption("Nearest training images, by features", "The same in the classifier's features."),
     "latents": Caption("Latents", "Test images' places in the latent plane, coloured by a class that the model was never told."),

@@ -5,15 +5,28 @@ One module for each task of `regen.evaluation`; `shared` has what several tasks 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from regen import blocks
-from regen.catalogue import arithmetic, components, graphs, images, letters, mixtures, regression, shared, tiles
+from regen.catalogue import arithmetic, components, flows, graphs, images, letters, mixtures, regression, shared, tiles
 from regen.catalogue.measure import Caption, Measure
 
-__all__ = ["CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "measure", "order", "title"]
+__all__ = [
+    "CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "face", "foremost", "measure", "order", "title", "title_of",
+]  # fmt: skip
 
-TASKS = (shared, images, arithmetic, letters, components, mixtures, regression, graphs, tiles)
+TASKS = (shared, images, flows, arithmetic, letters, components, mixtures, regression, graphs, tiles)
 MEASURES: dict[str, Measure] = {name: measure for task in TASKS for name, measure in task.MEASURES.items()}
 CAPTIONS: dict[str, Caption] = {name: caption for task in TASKS for name, caption in task.CAPTIONS.items()}
+
+# The one figure and the one picture of a model where there is room for no more: the first of these that it has.
+FOREMOST = (
+    "exact_match", "accuracy", "rotation_accuracy", "character_accuracy", "nats_per_pixel", "test_brain_variance_explained",
+    "cluster_accuracy", "frechet_distance", "completion_mse", "log_likelihood", "variance_explained",
+)  # fmt: skip
+RECONSTRUCTED = ("denoised_psnr", "psnr")  # of an autoencoder, which is no generator
+FACES = ("samples", "answers", "completed", "ellipses", "graphs", "weights", "mistakes", "examples")
 
 
 def measure(name: str) -> Measure:
@@ -26,9 +39,21 @@ def measure(name: str) -> Measure:
     return MEASURES[name]
 
 
-def title(name: str, features: str = "classifier") -> str:
-    """Return a measure's title, naming the model that gave the features: "Frechet distance (punks_classifier features)"."""
-    return measure(name).title.format(features=features)
+def title(name: str, features: str = "classifier", network: str = "") -> str:
+    """Return a measure's title, naming the model that gave the features: "Frechet distance (punks_classifier features)".
+
+    Where that model's network is `inception`, and nowhere else, it is the literature's: "FID (inception features)".
+    """
+    text = measure(name).title.format(features=features)
+    for ours, theirs in (("Frechet distance", "FID"), ("Kernel distance", "KID")) if network == "inception" else ():
+        text = text.replace(ours, theirs)
+    return text
+
+
+def title_of(name: str, block: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the title of a model's measure, by its block and those of all `models`: of these one is its classifier."""
+    classifier = block.get("classifier", "none")
+    return title(name, classifier, models.get(classifier, {}).get("network", ""))
 
 
 def caption(name: str) -> Caption:
@@ -40,3 +65,14 @@ def order(name: str) -> tuple[int, str]:
     """Sort key: the order of CAPTIONS, then by name."""
     names = list(CAPTIONS)
     return (names.index(name) if name in names else len(names), name)
+
+
+def foremost(names: Collection[str], family: str) -> str:
+    """Return the measure that tells most of a model of this family that has these measures; "" where it has none."""
+    ranked = (*(RECONSTRUCTED if family == "autoencoder" else ()), *FOREMOST, *MEASURES)
+    return next((name for name in ranked if name in names), "")
+
+
+def face(names: Collection[str]) -> str:
+    """Return the picture that stands for a model that has these pictures; "" where it has none."""
+    return next((name for name in (*FACES, *CAPTIONS, *sorted(names)) if name in names), "")

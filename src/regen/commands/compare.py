@@ -125,7 +125,8 @@ def verdict(x: Entry | None, y: Entry | None) -> Verdict:
     return "within errors" if abs(x["value"] - y["value"]) <= 2 * error else "neither"
 
 
-def _judged(name: str, x: Entry | None, y: Entry | None) -> str:
+def judged(name: str, x: Entry | None, y: Entry | None) -> str:
+    """Return what became of a figure from x to y: better, worse, within errors, new or gone; nothing where no way is better."""
     if x is None or y is None:
         return "new" if x is None else "gone"
     better = MEASURES[name].better if name in MEASURES else "none"
@@ -133,7 +134,12 @@ def _judged(name: str, x: Entry | None, y: Entry | None) -> str:
         return "within errors"
     if better == "none":
         return ""
-    return f"{'better' if (y['value'] < x['value']) == (better == 'lower') else 'worse'} ({better} is better)"
+    return "better" if (y["value"] < x["value"]) == (better == "lower") else "worse"
+
+
+def _judged(name: str, x: Entry | None, y: Entry | None) -> str:
+    found = judged(name, x, y)
+    return f"{found} ({_direction(name)})" if found in ("better", "worse") else found
 
 
 def _direction(name: str) -> str:

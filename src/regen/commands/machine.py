@@ -14,8 +14,8 @@ from torch import nn
 
 from regen.commands import text
 from regen.errors import UserError
+from regen.host import cores
 from regen.params import Params
-from regen.studies.executors import cores
 from regen.training.distributed import Devices
 
 TIMES = Path("benchmarks/times.json")  # of a run whose machine was measured: processor, rate, seconds

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regen import blocks, params, paths
+from regen import blocks, documents, paths
 from regen.errors import UserError
-from regen.evaluation.figures import context
 from regen.metrics.values import Measured
 
 WORKSPACE = "workspace"
@@ -31,9 +32,10 @@ class Revision:
     def models(self) -> list[str]:
         """Return the models that have figures."""
         if not self.commit:
-            return sorted(path.stem for path in paths.METRICS.glob("*.json"))
-        listed = git("ls-tree", "--name-only", self.commit, f"{paths.METRICS}/") or ""
-        return sorted(Path(line).stem for line in listed.splitlines() if line.endswith(".json"))
+            listed = [str(path) for path in paths.METRICS.glob("*.json")]
+        else:
+            listed = (git("ls-tree", "--name-only", self.commit, f"{paths.METRICS}/") or "").splitlines()
+        return sorted(filter(blocks.is_name, (Path(line).stem for line in listed if line.endswith(".json"))))
 
     def measured(self, key: str) -> Measured | None:
         """Return the figures of one model; None where it has none here.
@@ -45,7 +47,7 @@ class Revision:
         if (text := self._text(path)) is None:
             return None
         try:
-            values, beside = json.loads(text), json.loads(self._text(context(path)) or "{}")
+            values, beside = json.loads(text), json.loads(self._text(paths.context(path)) or "{}")
             # Commits before metrics/context/ have all of a figure in one file: {"value": ..., "error": ...}.
             parts = {name: value if isinstance(value, dict) else {"value": value} for name, value in values.items()}
             return {name: {**{part: float(value) for part, value in (entry | beside.get(name, {})).items()}}
@@ -62,7 +64,7 @@ class Revision:
         text = self._text(paths.PARAMS)
         if text is None:
             raise UserError(f"{paths.PARAMS}: no such file in {self.name}")
-        return _flat(params.parsed(text, f"{self.name}: {paths.PARAMS}"))
+        return _flat(documents.parsed(text, f"{self.name}: {paths.PARAMS}"))
 
     def _text(self, path: Path) -> str | None:
         if self.commit:
@@ -94,8 +96,7 @@ def revision(name: str) -> Revision:
         return Revision(name)
     if not name.startswith("-") and (commit := git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")):
         return Revision(name, commit.strip())
-    found = experiments()
-    by_name = {experiment.name: experiment for experiment in found}
+    by_name = _kept()
     if name not in by_name:
         near = blocks.suggestion(name, [WORKSPACE, *(["HEAD"] if git("rev-parse", "--verify", "HEAD") else []), *by_name])
         raise UserError(f"revision: unknown revision {name!r}{near}")
@@ -126,6 +127,17 @@ def experiments() -> list[Revision]:
     ]
 
 
+def _kept() -> dict[str, Revision]:
+    """Return all finished experiments by their names, whatever commit they were made from; of several of one name the newest."""
+    listed = git("for-each-ref", "--sort=creatordate", "--format=%(objectname) %(refname)", "refs/exps") or ""
+    found = {}
+    for line in listed.splitlines():
+        commit, reference = line.split(" ", 1)
+        if match := re.fullmatch("refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(.+)", reference):  # others are DVC's own
+            found[match[1]] = Revision(match[1], commit)
+    return found
+
+
 def model(name: str, revisions: list[Revision]) -> None:
     """Refuse a model that has figures in no revision.
 
@@ -139,12 +151,17 @@ def git(*arguments: str) -> str | None:
     """Return what git says, or None where it refuses.
 
     Raises:
-        UserError: git is not installed.
+        UserError: git is not installed, or does not trust a repository of another user.
     """
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8")
     except FileNotFoundError:
         raise UserError("git: not installed") from None
+    if "dubious ownership" in done.stderr:
+        place = Path.cwd()
+        raise UserError(
+            f"{place}: belongs to another user; trust it by: git config --global --add safe.directory {shlex.quote(str(place))}"
+        )
     return done.stdout if done.returncode == 0 else None
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 HELD = ("bound", "baseline", "real")
 
@@ -36,3 +41,13 @@ def minutes(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"
+
+
+def mistake(error: click.ClickException, commands: Sequence[str]) -> str:
+    """Return a mistake on the command line in one line, with where to read on."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    if message.startswith("No such command"):
+        near = difflib.get_close_matches(message.split("'")[1], commands, n=1)
+        message = message.split(". ")[0] + (f" (did you mean {near[0]}?)" if near else "")
+    return f"{message}; see `{context.command_path if context else 'regen'} --help`"

@@ -5,7 +5,8 @@ A kind's module, `regen.data.sets.<kind>`, defines
 * `Config`: its block of params.yaml, a `regen.blocks.DatasetConfig`;
 * `download(config, folder) -> dict`: write the raw files into a folder and return their provenance;
 * `prepare(config, raw, seed) -> (arrays, description)`: arrays by file stem and what statistics.json says of them
-  (`regen.data.arrays`);
+  (`regen.data.arrays`); or, where they may be larger than memory, `prepare_into(config, raw, seed, folder) -> description`, which
+  writes them into a folder itself and may keep what a killed run goes on from in `.work/prepare/<key>`;
 * `LOADER`, where its examples are no rows of arrays: which of `regen.data.loaders` reads it.
 """
 

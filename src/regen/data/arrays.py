@@ -1,4 +1,7 @@
-"""Packed arrays: a prepared data set is a folder of a few memory-mapped `.npy` files and `statistics.json`."""
+"""Packed arrays: a prepared data set is a folder of a few memory-mapped `.npy` files and `statistics.json`.
+
+A split is one file, `train.npy`, or shards of it, `train-00000.npy`, `train-00001.npy`, ..., where it may be larger than memory.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import errno
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +19,14 @@ from typing import Any
 import numpy as np
 
 from regen.data import folders
+from regen.data.rows import Rows, remedy
 from regen.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 STATISTICS = "statistics.json"
-BLOCK = 1 << 20  # values read at a time
+BLOCK = 1 << 18  # values read at a time: they stay in a core's cache
+SHARD = 512 << 20  # bytes of a shard at most, its header included
+HEADER = 128  # bytes of an .npy file's
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Moments:
     m2: Fraction | float = Fraction(0)
 
     @classmethod
-    def of(cls, x: np.ndarray) -> Moments:
+    def of(cls, x: np.ndarray | Rows) -> Moments:
         """Return the moments of all values of `x`, read in blocks: a memory-mapped array may be larger than the memory."""
         rows = max(1, BLOCK // max(1, math.prod(x.shape[1:])))
         total = cls()
@@ -83,36 +90,68 @@ def first(arrays: Mapping[str, np.ndarray], examples: int) -> dict[str, np.ndarr
     return {stem: x[:examples] if examples and stem.split("_")[0] in SPLITS else x for stem, x in arrays.items()}
 
 
-def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
-    """Write arrays as `<stem>.npy` and `statistics.json`: all of them or nothing.
+def shards(stem: str, count: int, row_bytes: int) -> list[tuple[str, int, int]]:
+    """Return the shards of a split of `count` rows of `row_bytes` each: file name, first row, row after the last.
 
-    statistics.json holds the description, the SHA-256 of each file and, for each split, the number of examples and
-    min, max, mean and standard deviation over all its values, in the units of the array (0 to 255 for images). A description
-    has `splits` of its own where what is written is an index and not the values.
+    At least one, which is empty where there are no rows; a row larger than a shard has one of its own.
     """
-    splits = {}
+    rows = max(1, (SHARD - HEADER) // max(1, row_bytes))
+    starts = range(0, max(count, 1), rows)
+    return [(f"{stem}-{number:05d}.npy", start, min(start + rows, count)) for number, start in enumerate(starts)]
+
+
+def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+    """Write arrays as `<stem>.npy` and `statistics.json`: all of them or nothing."""
     with folders.replacing(folder) as part:
         for stem, array in arrays.items():
             try:
                 np.save(part / f"{stem}.npy", array, allow_pickle=False)
             except OSError as error:  # numpy says how many items it wrote, and not why no more
-                raise OSError(error.errno or errno.ENOSPC, "short write", str(part / f"{stem}.npy")) from None
-            if stem in SPLITS:
-                moments = Moments.of(array)
-                splits[stem] = {
-                    "count": len(array),
-                    "min": moments.min,
-                    "max": moments.max,
-                    "mean": float(moments.mean),
-                    "std": moments.std,
-                }
-        digests = {path.name: _sha256(path) for path in sorted(part.glob("*.npy"))}
-        splits |= description.get("splits", {})
-        folders.write_json(part / STATISTICS, {**description, "splits": splits, "sha256": digests})
+                raise OSError(error.errno or errno.ENOSPC, "short write", str(folder / f"{stem}.npy")) from None
+        describe(part, description)
+
+
+def describe(folder: Path, description: Mapping[str, Any]) -> None:
+    """Write the `statistics.json` of the arrays that lie in `folder`.
+
+    It holds the description, the SHA-256 of each file and, for each split, the number of examples and min, max, mean and standard
+    deviation over all its values, in the units of the array (0 to 255 for images). A description has `splits` of its own where
+    what lies there is an index and not the values.
+    """
+    names = sorted(path.name for path in folder.glob("*.npy"))
+    splits = {}
+    with ThreadPoolExecutor() as pool:
+        digests = dict(zip(names, pool.map(_sha256, [folder / name for name in names]), strict=True))
+        for split in SPLITS:
+            if not (files := _files(split, names)):
+                continue
+            count, moments = 0, Moments()
+            for number, part in pool.map(_measured, [folder / name for name in files]):
+                count, moments = count + number, moments.merge(part)
+            _refuse_useless(split, count, moments, description)
+            splits[split] = {
+                "count": count,
+                "min": moments.min,
+                "max": moments.max,
+                "mean": float(moments.mean),
+                "std": moments.std,
+            }
+    splits |= description.get("splits", {})
+    folders.write_json(folder / STATISTICS, {**description, "splits": splits, "sha256": digests})
+
+
+def _refuse_useless(split: str, count: int, moments: Moments, description: Mapping[str, Any]) -> None:
+    where = f"params.yaml: datasets.{description.get('dataset', '?')}"
+    if not count:
+        raise UserError(f"{where}: no examples in its {split} split; change its shares, as test_fraction, or take more examples")
+    if not all(map(math.isfinite, (moments.min, moments.max, moments.mean, moments.m2))):
+        raise UserError(f"{where}: values of its {split} split are NaN, infinite or too large to be summed; mend its files")
 
 
 def load(folder: Path, split: str) -> dict[str, np.ndarray]:
     """Memory-map one split: `x` and what goes with it by its file's name: `labels` of `train_labels.npy`, `edges`, `targets`.
+
+    Where the split has several shards, `x` is a `Rows` and is read in parts.
 
     Raises:
         UserError: the folder or the split is missing, or a file is damaged or cut short.
@@ -120,14 +159,15 @@ def load(folder: Path, split: str) -> dict[str, np.ndarray]:
     content = statistics(folder)
     if split not in content["splits"]:
         raise UserError(f"{folder}: has no split {split!r} (there is: {', '.join(sorted(content['splits']))})")
-    loaded = {"x": _map(folder, f"{split}.npy")}
+    files = [mapped(folder, name) for name in _files(split, content["sha256"]) or [f"{split}.npy"]]
+    loaded: dict[str, Any] = {"x": Rows(files) if len(files) > 1 else files[0]}
     for name in sorted(content["sha256"]):
         if name.startswith(f"{split}_"):
-            loaded[name.removeprefix(f"{split}_").removesuffix(".npy")] = _map(folder, name)
+            loaded[name.removeprefix(f"{split}_").removesuffix(".npy")] = mapped(folder, name)
     for name, array in loaded.items():
         if len(array) != content["splits"][split]["count"]:
             count = content["splits"][split]["count"]
-            raise UserError(f"{folder}: {split} has {len(array)} {name}, statistics.json says {count}; {_remedy(folder)}")
+            raise UserError(f"{folder}: {split} has {len(array)} {name}, statistics.json says {count}; {remedy(folder)}")
     return loaded
 
 
@@ -143,26 +183,38 @@ def statistics(folder: Path) -> dict[str, Any]:
         if not {"splits", "sha256", "shape"} <= content.keys():
             raise ValueError
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path}: no such file; {_remedy(folder)}") from None
+        raise UserError(f"{path}: no such file; {remedy(folder)}") from None
     except (ValueError, AttributeError):
-        raise UserError(f"{path}: damaged; {_remedy(folder)}") from None
+        raise UserError(f"{path}: damaged; {remedy(folder)}") from None
     assert isinstance(content, dict)
     return content
 
 
-def _map(folder: Path, name: str) -> np.ndarray:
+def mapped(folder: Path, name: str) -> np.memmap:
+    """Memory-map one file of a data set.
+
+    Raises:
+        UserError: it is missing, damaged or cut short.
+    """
     try:
         array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{folder / name}: no such file; {_remedy(folder)}") from None
+        raise UserError(f"{folder / name}: no such file; {remedy(folder)}") from None
     except (ValueError, EOFError, SyntaxError) as error:
-        raise UserError(f"{folder / name}: damaged or cut short ({str(error).splitlines()[0]}); {_remedy(folder)}") from None
-    assert isinstance(array, np.ndarray)
+        raise UserError(f"{folder / name}: damaged or cut short ({str(error).splitlines()[0]}); {remedy(folder)}") from None
+    assert isinstance(array, np.memmap)
     return array
 
 
-def _remedy(folder: Path) -> str:
-    return f"run `dvc repro`, which makes {folder} again"
+def _files(split: str, names: Iterable[str]) -> list[str]:
+    """Return the files of a split's rows among others: itself, or its shards in order."""
+    return sorted(name for name in names if name == f"{split}.npy" or name.startswith(f"{split}-"))
+
+
+def _measured(path: Path) -> tuple[int, Moments]:
+    """Return the number of rows of a file, and the moments of their values."""
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    return len(mapped), Moments.of(Rows([mapped]) if mapped.flags.c_contiguous else mapped)
 
 
 def _sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from regen.errors import UserError
+from regen.errors import UserError, shown
 
 Picture = npt.NDArray[np.uint8]  # (height, width, 3)
 
@@ -21,6 +21,7 @@ GAP = 4
 SMALLEST = 64  # smaller images are enlarged by the integer factor that reaches it
 FONT_SIZE = 13
 LINE = 18  # height of a line of text
+LONGEST = 600  # pixels of a row's caption
 PAD = 10  # between a row's caption and its first image
 
 
@@ -80,9 +81,10 @@ def _draw(
 ) -> Picture:
     """Set tiles in lines, with captions at the left of the lines, above the columns, or below each tile."""
     font = ImageFont.load_default(FONT_SIZE)
+    left, above, below = ([shown(text) for text in texts or ()] for texts in (left, above, below))
     width = max(tile.shape[1] for line in lines for tile in line)
     heights = [max(tile.shape[0] for tile in line) for line in lines]
-    x0 = MARGIN + (round(max(font.getlength(text) for text in left)) + PAD if left else 0)
+    x0 = MARGIN + (min(LONGEST, round(max(font.getlength(text) for text in left))) + PAD if left else 0)
     y0 = MARGIN + (LINE + 2 if above else 0)
     step = LINE + 2 if below else 0
     size = (
@@ -95,7 +97,7 @@ def _draw(
     def write(x: float, y: float, text: str, anchor: str, space: float) -> None:
         draw.text((x, y), _fitted(text, font, space), fill=INK, font=font, anchor=anchor)
 
-    for column, text in enumerate(above or ()):
+    for column, text in enumerate(above):
         write(x0 + column * (width + GAP) + width / 2, MARGIN + LINE / 2, text, "mm", width + GAP)
     y, placed = y0, 0
     for row, (line, height) in enumerate(zip(lines, heights, strict=True)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regen.errors import UserError
+from regen.errors import UserError, shown
 
 Numbers = npt.ArrayLike
 
@@ -66,11 +66,11 @@ def training_curves(history: Path, out: Path, bounds: Mapping[str, float] | None
     with figure(out, (3.6 * wide, 2.5 * high), high, wide) as axes:
         for name, axis, colour in zip(names, axes, itertools.cycle(COLOURS), strict=False):
             _line(axis, columns[x], columns[name], colour)
-            axis.set_title(name.replace("_", " "))
+            axis.set_title(plain(name.replace("_", " ")))
             if (bound := (bounds or {}).get(name)) is not None:
                 _level(axis, bound, f"bound {_number(bound)}")
         for axis in axes[max(0, len(names) - wide) : len(names)]:
-            axis.set_xlabel(x)
+            axis.set_xlabel(plain(x))
 
 
 def curves(
@@ -92,7 +92,7 @@ def curves(
                 axis.fill_between(x, y - half, y + half, color=colour, alpha=0.18, linewidth=0)
             ends.append((float(x[-1]), float(y[-1]), name, colour))
         for name, level in (levels or {}).items():
-            _level(axis, level, name)
+            _level(axis, level, plain(name))
         axis.set(xlabel=xlabel, ylabel=ylabel)
         _label_ends(axis, ends)
 
@@ -118,7 +118,7 @@ def scatter(
         axis.scatter(*xy.T, s=size, c=[colours[int(c)] for c in classes], alpha=0.55, linewidths=0)
         for c in present if labels is not None else []:
             x, y = np.median(xy[classes == c], axis=0)
-            text = names[int(c)] if names is not None else str(c)
+            text = plain(names[int(c)]) if names is not None else str(c)
             box = {"boxstyle": "round,pad=0.25", "facecolor": "white", "edgecolor": colours[int(c)], "alpha": 0.9}
             axis.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box)
         axis.set(xlabel=xlabel, ylabel=ylabel)
@@ -161,9 +161,9 @@ def bars(
         if level is not None:
             axis.axvline(level, color=MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
             side = "left" if level < reach / 2 else "right"
-            label = f"{level_label} {_number(level)}".strip()
+            label = f"{plain(level_label)} {_number(level)}".strip()
             axis.text(level, 1.02, label, transform=axis.get_xaxis_transform(), ha=side, fontsize=9, color=MUTED)
-        axis.set_yticks(places, names)
+        axis.set_yticks(places, [plain(name) for name in names])
         axis.set_xlabel(xlabel)
         axis.set_xlim(min(0.0, *heights) if heights else 0.0, 1.16 * reach)
         axis.grid(axis="y", visible=False)
@@ -180,10 +180,15 @@ def confusion(counts: Numbers, names: Sequence[str], out: Path, xlabel: str = "r
             if count:
                 colour = "white" if shares[row, column] > 0.3 else INK
                 axis.text(column, row, f"{count:g}", ha="center", va="center", fontsize=8, color=colour)
-        axis.set_xticks(range(len(names)), names)
-        axis.set_yticks(range(len(names)), names)
+        for ticks in (axis.set_xticks, axis.set_yticks):
+            ticks(range(len(names)), [plain(name) for name in names])
         axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.grid(visible=False)
+
+
+def plain(text: str) -> str:
+    """Return a name, whoever gave it, as a text that is drawn as it stands: its dollar signs begin no formula."""
+    return shown(text).replace("$", r"\$")
 
 
 @contextmanager
@@ -260,8 +265,9 @@ def _label_ends(axis: Any, ends: list[tuple[float, float, str, str]]) -> None:
     for _, y, name, colour in sorted(ends, key=lambda end: end[1]):
         last = max(y, last + apart)
         axis.annotate(
-            name, (right, last), xytext=(6, 0), textcoords="offset points", va="center", color=colour, annotation_clip=False
-        )
+            plain(name), (right, last), xytext=(6, 0), textcoords="offset points", va="center", color=colour,
+            annotation_clip=False,
+        )  # fmt: skip
 
 
 def many_colours(n: int) -> list[str]:

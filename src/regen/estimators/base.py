@@ -29,6 +29,12 @@ class Estimator(GenerativeModel):
         """
         raise NotImplementedError
 
+    def _buffer(self, name: str, *shape: int, value: float = 0.0) -> Tensor:
+        """Register a float64 buffer, and only then write into its memory: too much of it may be refused in between."""
+        self.register_buffer(name, torch.empty(shape, dtype=torch.float64))
+        buffer: Tensor = getattr(self, name)
+        return buffer.fill_(value)
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         for name in self.data_sized:
             if prefix + name in state_dict:

@@ -216,7 +216,7 @@ def _seeds(X: Tensor, K: int, seed: int) -> Tensor:
 class Config(ModelConfig):
     """A Gaussian mixture on vectors, e.g. on another model's latents."""
 
-    components: PositiveInt = 3  # K
+    components: int = Field(3, ge=1, le=10_000)  # K
     initial: Literal["k-means++", "labels"] = "k-means++"  # where the means begin: drawn, or the labelled examples' class means
     labels_per_class: PositiveInt = 5  # labelled examples that may be looked at: they name the clusters
     covariance_floor: float = Field(1e-6, ge=0)  # smallest eigenvalue of a covariance
@@ -237,10 +237,20 @@ class Model(Estimator):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         K, D = config.components, math.prod(data.shape)
-        self.register_buffer("weights", torch.full((K,), 1 / K, dtype=torch.float64))
-        self.register_buffer("means", torch.zeros(K, D, dtype=torch.float64))
-        self.register_buffer("covariances", torch.eye(D, dtype=torch.float64).repeat(K, 1, 1))
+        self._buffer("weights", K, value=1 / K)
+        self._buffer("means", K, D)
+        self._buffer("covariances", K, D, D).diagonal(dim1=1, dim2=2).fill_(1)
         self.register_buffer("component_classes", torch.arange(K))  # (K,): the class that each component stands for
+
+    def check(self) -> None:
+        """Check that there is such a mixture. Raises ValueError where there is none."""
+        if not bool((self.weights >= 0).all() and self.weights.sum() > 0):
+            raise ValueError("weights of components are negative, or all 0")
+        if bool(torch.linalg.cholesky_ex(self.covariances).info.any()):
+            raise ValueError("a covariance is not positive definite")
+        classes = max(len(self.data.labels), self.config.components)
+        if not bool(((self.component_classes >= 0) & (self.component_classes < classes)).all()):
+            raise ValueError("component_classes names an unknown class")
 
     @property
     def mixture(self) -> GaussianMixture:
@@ -260,15 +270,11 @@ class Model(Estimator):
                     f"set components to {classes} or initial to k-means++"
                 )
             means = torch.stack([X[rows].mean(0) for rows in examples.values()])
+        config = self.config
         fitted = GaussianMixture(
-            self.config.components,
-            tol=self.config.tolerance,
-            reg_covar=self.config.covariance_floor,
-            max_iter=self.config.max_iterations,
-            n_init=self.config.restarts,
-            means_init=means,
-            random_state=seed,
-        ).fit(X)
+            config.components, tol=config.tolerance, reg_covar=config.covariance_floor, max_iter=config.max_iterations,
+            n_init=config.restarts, means_init=means, random_state=seed,
+        ).fit(X)  # fmt: skip
         self.weights, self.means, self.covariances = fitted.weights_, fitted.means_, fitted.covariances_
         if examples is not None:
             self.component_classes = named(lambda rows: self.mixture.predict_proba(X[rows]), examples).to(self.device)

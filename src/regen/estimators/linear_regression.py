@@ -42,14 +42,10 @@ class Model(Estimator):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         D = math.prod(data.shape)
-        for name, shape in (
-            ("weights", (D,)),
-            ("weight_errors", (D,)),
-            ("intercept", ()),
-            ("intercept_error", ()),
-            ("variance", ()),
-        ):
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+        for name in ("weights", "weight_errors"):
+            self._buffer(name, D)
+        for name in ("intercept", "intercept_error", "variance"):
+            self._buffer(name)
 
     def fit(self, arrays: Mapping[str, np.ndarray], seed: int = 0) -> list[dict[str, float]]:
         """Fit to `x` (N, D) and `targets` (N,).

@@ -222,10 +222,10 @@ class Model(Estimator):
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
         D, d = math.prod(data.shape), config.latent_dim
-        self.register_buffer("mean", torch.zeros(D, dtype=torch.float64))
-        self.register_buffer("components", torch.eye(d, D, dtype=torch.float64))
-        self.register_buffer("spectrum", torch.ones(d, dtype=torch.float64))
-        self.register_buffer("noise_variance", torch.ones((), dtype=torch.float64))
+        self._buffer("mean", D)
+        self._buffer("components", d, D).fill_diagonal_(1)
+        self._buffer("spectrum", d, value=1.0)
+        self._buffer("noise_variance", value=1.0)
         self.register_buffer("noise_dimensions", torch.tensor(max(D - d, 0)))
 
     def fit(self, arrays: Mapping[str, np.ndarray], seed: int = 0) -> list[dict[str, float]]:
@@ -234,6 +234,15 @@ class Model(Estimator):
         self.mean, self.components, self.spectrum = fitted.mean_, fitted.components_, fitted.spectrum_
         self.noise_variance, self.noise_dimensions = fitted.noise_variance_, torch.tensor(fitted.noise_dimensions_)
         return []
+
+    def check(self) -> None:
+        """Check that there is such a distribution. Raises ValueError where there is none."""
+        if len(self.spectrum) < self.config.latent_dim or not bool((self.spectrum >= 0).all()):
+            raise ValueError(
+                f"spectrum has {len(self.spectrum)} values, expected {self.config.latent_dim} or more, none negative"
+            )
+        if not bool(self.noise_variance > 0) or not 0 <= int(self.noise_dimensions) <= len(self.mean):
+            raise ValueError("noise_variance or noise_dimensions is out of range")
 
     def at(self, latent_dim: int | None = None) -> PPCA:
         """Return the fitted distribution with so many latent dimensions."""

@@ -73,6 +73,12 @@ class Model(Estimator):
         self.successors = torch.from_numpy(np.concatenate(children).astype(np.int32)).to(self.device)
         return []
 
+    def check(self) -> None:
+        """Check that successors are places in the tables. Raises ValueError where they are not."""
+        nodes, below = len(self.counts), self.successors
+        if len(below) != nodes or not bool(((below >= -1) & (below < nodes)).all() and (self.counts >= 0).all()):
+            raise ValueError("counts and successors are of no tree")
+
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Return log p(x) (N,) in nats an image, exactly; -inf for an image that was not counted. x (N, C, H, W) is binary."""
         bits = self._bits(x)

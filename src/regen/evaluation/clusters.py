@@ -94,4 +94,4 @@ def ellipses(axis: Any, mean: Array, covariance: Array, colour: str, name: str) 
         ring = Ellipse(centre, width, height, angle=angle, fill=False, edgecolor=colour, linewidth=1.7 - 0.35 * sigmas)
         axis.add_patch(ring)
     box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour, "alpha": 0.9}
-    axis.text(*mean, name, ha="center", va="center", fontsize=9, bbox=box, zorder=10)
+    axis.text(*mean, plots.plain(name), ha="center", va="center", fontsize=9, bbox=box, zorder=10)

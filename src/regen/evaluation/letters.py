@@ -27,7 +27,7 @@ DENSE_ENTRIES = 2**26 - 2  # of the tables p(x_i | x_1..x_{i-1}) for i = 1..25, 
 def evaluate(subject: Subject) -> Measured:
     """Measure likelihood and samples against the data's distribution: the letters are all there is, equally likely."""
     letters = as_images(np.array(subject.test["x"]))  # (26, 1, 5, 5)
-    names = subject.model.data.labels
+    names = [subject.model.data.labels[int(c)] for c in subject.test["labels"]]
     samples = subject.model.sample(SAMPLES, seed=subject.seed).cpu()
     subject.picture("examples", collage.grid(inked(letters), 13, names))
     subject.picture("samples", collage.grid(inked(samples[:100]), 10))
@@ -113,5 +113,5 @@ def write_frequencies(subject: Subject, names: list[str], counts: Tensor) -> Non
 def bars(axis: Any, names: list[str], counts: Tensor) -> None:
     """Draw upright bars."""
     axis.bar(range(len(names)), counts.tolist(), width=0.72, color=plots.COLOURS[0], alpha=0.85)
-    axis.set_xticks(range(len(names)), names)
+    axis.set_xticks(range(len(names)), [plots.plain(name) for name in names])
     axis.margins(x=0.01)

@@ -11,7 +11,8 @@ from regen.metrics.values import pixels
 
 
 class PCA:
-    """Principal components of images (Bourlard & Kamp 1988), by the decomposition of `regen.estimators.ppca`.
+    """Principal components of images (Bourlard & Kamp 1988), by the decomposition of `regen.estimators.ppca`,
+    in blocks: beside the images, a few hundred megabytes are held at the most.
 
     Equal pixels are merged first (a 24x24 picture enlarged to 64x64 has 24x24 different ones) and weighted by their number,
     which changes no component and makes the decomposition small.
@@ -26,7 +27,12 @@ class PCA:
         flat = train.flatten(1).cpu()  # in float64, which not every accelerator computes in
         group, first, size = equal_pixels(flat)
         k, scale = min(latent_dim, len(flat) - 1, len(size)), size.sqrt()
-        mean, _, _, vectors = spectrum(pixels(flat[:, first]).mul_(scale.float()), k)
+
+        def values(part: Tensor) -> Tensor:
+            return pixels(part[:, first]).mul_(scale.float())
+
+        # one image has no components
+        mean, vectors = spectrum(flat, k, values)[::3] if k else (values(flat)[0].double(), values(flat)[:0].double())
         self.mean = (mean / scale)[group].float()
         self.components = (vectors[:k] / scale)[:, group].float()
 

@@ -68,7 +68,7 @@ def write_weights(subject: Subject) -> None:
         axis.axvline(0, color=plots.MUTED, linestyle=(0, (4, 3)), linewidth=1.2)
         low, high = axis.get_xlim()
         axis.set_xlim(low, high + 0.22 * (high - low))
-        axis.set_yticks(places, [name for name, *_ in rows])
+        axis.set_yticks(places, [plots.plain(name) for name, *_ in rows])
         axis.set_xlabel("weight: change of the target by one standard deviation of the feature")
         axis.grid(axis="y", visible=False)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from regen import families
 from regen.data import folders
 from regen.drawing import plots
+from regen.errors import UserError
 from regen.evaluation.figures import write
 from regen.evaluation.subject import Subject
 from regen.metrics.values import Measured
@@ -36,7 +37,10 @@ def run(key: str, given: Params, data: Path, model: Path, classifier: Path | Non
     reader = None if classifier is None else families.load(classifier).to(device)
     with folders.replacing(figures) as part:
         subject = Subject(trained, reader, given.seed, data=data, history=model, folder=part)
-        measured = evaluate(subject)
+        try:
+            measured = evaluate(subject)
+        except UserError as error:
+            raise UserError(f"models.{key}: on the data set {trained.data.dataset}: {error}") from None
     write(measured, metrics)
 
 
@@ -55,10 +59,13 @@ def evaluate(subject: Subject) -> Measured:
     return measured
 
 
-def code(family: str, loader: str, classifier: str | None) -> list[str]:
-    """Return the modules that an evaluation finds by name: the room, the model's family and the classifier's."""
-    found = [f"regen.evaluation.{task(family, loader)}", families.modules()[family]]
-    return found + ([families.modules()[classifier]] if classifier else [])
+def code(family: str, loader: str, *others: str | None) -> list[str]:
+    """Return the modules that an evaluation finds by name: the room, the model's family and the `others`, where there are any.
+
+    These are the family of its classifier, and of what decodes the latents that it learned on.
+    """
+    known = families.modules()
+    return [f"regen.evaluation.{task(family, loader)}", known[family], *(known[other] for other in others if other)]
 
 
 def _draw_training(subject: Subject) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regen.data.tiles import sections
 from regen.data.tiles.samplers import SAMPLERS, Tiles
+from regen.data.tiles.survey import survey
 from regen.drawing import collage, plots
 from regen.estimators.spectrum import spectrum
 from regen.evaluation.images import latents
@@ -177,6 +178,8 @@ def plane(subject: TilesSubject) -> Measured:
         z.append(subject.apply(subject.model.encode, torch.from_numpy(source.read(section, top, left))[:, None]))
         labels.append(source.brains[section])
     latent = torch.cat(z).double()
+    if latent.shape[1] < 2:  # is no plane
+        return {}
     mean_, _, _, vectors = spectrum(latent, 2)
     centred = latent - mean_
     scores = centred @ vectors[:2].T
@@ -198,7 +201,7 @@ def panels(points: np.ndarray, labels: np.ndarray, names: list[str], axes: tuple
             own = labels == k
             axis.scatter(*points[~own].T, s=3, color="#D4D4D0", linewidths=0)
             axis.scatter(*points[own].T, s=5, color=plots.COLOURS[k % len(plots.COLOURS)], alpha=0.7, linewidths=0)
-            axis.set_title(name)
+            axis.set_title(plots.plain(name))
             axis.tick_params(labelbottom=True)
             axis.set_xlabel(axes[0] if k >= len(names) - wide else "")
             axis.set_ylabel(axes[1] if k % wide == 0 else "")
@@ -225,7 +228,7 @@ def contact_sheet(subject: TilesSubject) -> collage.Picture:
     statistics, rows = subject.statistics, {}
     path = sections.unchanged(statistics["file"], subject.data.name)
     with sections.opened(path) as file:
-        found = sections.survey(file)
+        found = survey(file)
         for brain in statistics["labels"]:
             members = [section for section in found if section.brain == brain][:SHEET]
             split = statistics["brains"][brain]["split"]

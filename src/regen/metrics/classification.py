@@ -28,6 +28,21 @@ def class_measures(logits: Tensor, labels: Tensor) -> Measured:
     return {"accuracy": _proportion(scores.argmax(1) == labels.cpu())}
 
 
+def rotation_measures(logits: Tensor) -> Measured:
+    """Return how often (4, N, 4) logits tell by how many quarter turns each of N images was rotated: [k] are those of k turns.
+
+    * rotation_accuracy: share of the 4 N images that are read right, beside 1/4, of guessing. Its error is over the N images,
+      since the four rotations of one are not read independently.
+
+    Raises:
+        UserError: another shape, or logits that are not finite.
+    """
+    if logits.ndim != 3 or logits.shape[0] != 4 or logits.shape[2] != 4:
+        raise UserError(f"logits: expected those of four rotations of N images, (4, N, 4), got {tuple(logits.shape)}")
+    read = features(logits.flatten(0, 1), "logits").argmax(1).view(4, -1)
+    return {"rotation_accuracy": mean((read == torch.arange(4)[:, None]).double().mean(0), baseline=0.25)}
+
+
 def attribute_measures(logits: Tensor, labels: Tensor) -> Measured:
     """Return how well (N, A) log-odds tell (N, A) binary attributes; an attribute is read where its log-odds are above 0.
 

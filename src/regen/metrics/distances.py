@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -16,11 +17,22 @@ from regen.seeding import generator
 SETS = 4  # of samples, drawn with other seeds: a figure is their mean, its error their standard deviation
 
 
-def compare(samples: Sequence[Tensor], test: Tensor, train: Tensor, seed: int = 0) -> Measured:
+def compare(
+    samples: Sequence[Tensor],
+    test: Tensor,
+    train: Tensor,
+    seed: int = 0,
+    places: Mapping[str, Sequence[Tensor]] = MappingProxyType({}),
+) -> Measured:
     """Return Frechet and kernel distance, precision, recall, density and coverage of sets (n, d) against `test` (m, d).
 
     Each is the mean over the sets, beside the same figure of training examples in place of samples: what a model would get
     that had learned the distribution, with the same counts.
+
+    And of sets from each place of a latent space, of which the samples may come from one:
+
+    * completeness_<place>: the share of them on the real manifold, the precision of `neighbours.Manifold`.
+    * frechet_distance_<place>.
 
     Raises:
         UserError: fewer training examples than samples in a set, values that are not finite, or different dimensions.
@@ -31,31 +43,16 @@ def compare(samples: Sequence[Tensor], test: Tensor, train: Tensor, seed: int = 
         distances = {"frechet_distance": frechet_distance(x, test), "kernel_distance": kernel_distance(x, test)}
         return {**distances, **manifold.measures(x)}
 
-    real = training_sets(train, len(samples[0]), len(samples), seed)
-    return over([*map(figures, samples)], [*map(figures, real)])
+    def in_place(x: Tensor) -> dict[str, float]:
+        return {"precision": manifold.precision(x), "frechet_distance": frechet_distance(x, test)}
 
-
-def completeness(places: Mapping[str, Sequence[Tensor]], test: Tensor, train: Tensor, seed: int = 0) -> Measured:
-    """Return, of sets of samples (n, d) from each place of a latent space, as `compare` does:
-
-    * completeness_<place>: the share of samples on the real manifold, the precision of `neighbours.Manifold`.
-    * frechet_distance_<place>.
-
-    Raises:
-        UserError: as `compare`.
-    """
-    manifold = Manifold(test)
-
-    def figures(x: Tensor) -> dict[str, float]:
-        return {"completeness": manifold.precision(x), "frechet_distance": frechet_distance(x, test)}
-
-    first = next(iter(places.values()))
-    real = [figures(x) for x in training_sets(train, len(first[0]), len(first), seed)]
-    return {
-        f"{name}_{place}": entry
-        for place, samples in places.items()
-        for name, entry in over([*map(figures, samples)], real).items()
-    }
+    of_samples = [*map(figures, samples)]
+    real = [*map(figures, training_sets(train, len(samples[0]), len(samples), seed))]
+    measures = over(of_samples, real)
+    for place, sets in places.items():
+        found = over(of_samples if sets is samples else [*map(in_place, sets)], real)
+        measures[f"completeness_{place}"], measures[f"frechet_distance_{place}"] = found["precision"], found["frechet_distance"]
+    return measures
 
 
 def over(samples: Sequence[Mapping[str, float]], real: Sequence[Mapping[str, float]]) -> Measured:

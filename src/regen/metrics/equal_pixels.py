@@ -5,6 +5,7 @@ Merging them, weighted by their number, changes no distance to the set and no pr
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import NamedTuple
 
 import torch
@@ -21,9 +22,9 @@ class EqualPixels(NamedTuple):
 
 def equal_pixels(flat: Tensor) -> EqualPixels:
     """Return the groups of equal columns of (N, d) flattened images, in the order of their first columns."""
-    groups: dict[bytes, int] = {}
+    groups: dict[bytes, int] = {}  # by a digest: the columns themselves are as large as the images
     columns = (column for part in torch.split(flat.cpu(), 1024, dim=1) for column in part.T.contiguous().numpy())
-    group = torch.tensor([groups.setdefault(column.tobytes(), len(groups)) for column in columns])
+    group = torch.tensor([groups.setdefault(blake2b(column, digest_size=16).digest(), len(groups)) for column in columns])
     first = torch.zeros(len(groups), dtype=torch.long).scatter_reduce_(
         0, group, torch.arange(len(group)), "amin", include_self=False
     )

@@ -8,10 +8,11 @@ from torch import Tensor
 from regen.errors import UserError
 from regen.metrics.bootstrap import standard_error
 from regen.metrics.equal_pixels import equal_pixels
-from regen.metrics.values import Measured, features, images, mean, measured, pixels, same_dimensions
+from regen.metrics.values import Measured, features, images, mean, measured, pixels, same_dimensions, share_error
 
 PRECISION_NEIGHBOURS = 3  # k of Kynkaanniemi et al. 2019
 DENSITY_NEIGHBOURS = 5  # k of Naeem et al. 2020
+LEAST = DENSITY_NEIGHBOURS + 1  # examples a set
 NEAR_QUANTILE = 0.05  # a sample is a near-copy if it lies nearer to training data than this share of real test images does
 
 
@@ -23,7 +24,7 @@ class Manifold:
     """
 
     def __init__(self, real: Tensor, chunk: int = 1000) -> None:
-        self.real, self.chunk = features(real, "reference", at_least=DENSITY_NEIGHBOURS + 1), chunk
+        self.real, self.chunk = features(real, "reference", at_least=LEAST), chunk
         self.radius, self.density_radius = _radii(self.real, [PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS], chunk)
 
     def precision(self, samples: Tensor) -> float:
@@ -69,7 +70,7 @@ class Manifold:
         }
 
     def _checked(self, samples: Tensor) -> Tensor:
-        samples = features(samples, "samples", at_least=DENSITY_NEIGHBOURS + 1)
+        samples = features(samples, "samples", at_least=LEAST)
         same_dimensions(samples=samples, reference=self.real)
         return samples
 
@@ -132,8 +133,10 @@ def _rms(queries: Tensor, references: Tensor, index: Tensor) -> Tensor:
     return (x - y).square_().mean(2).sqrt_()
 
 
-def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
+def copying_measures(samples: Tensor, test: Tensor, train: Tensor, mirrored: bool = False) -> Measured:
     """Are samples nearer to the training data than new real data is? Takes images (n, C, H, W), all of one shape.
+
+    Where a model has seen them `mirrored`, too, so are the training images here: the nearer of the two counts.
 
     * copies: share of samples that, rounded to 8 bits, equal their nearest training image.
     * near_copies: share of samples whose nearest training image is as near as it is for only 5 % of real test images. No fixed
@@ -150,8 +153,9 @@ def copying_measures(samples: Tensor, test: Tensor, train: Tensor) -> Measured:
         UserError: no images, different shapes or values that are not finite.
     """
     images(samples, "samples"), images(test, "test images"), images(train, "training images")
-    (of_samples, sample_copies), (of_test, test_copies) = (_nearest_training_image(x, train) for x in (samples, test))
+    (of_samples, sample_copies), (of_test, test_copies) = (_nearest_training_image(x, train, mirrored) for x in (samples, test))
     near_error, copying_error = (standard_error(figure, of_samples, of_test) for figure in (_near, _nearer))
+    near_error = share_error(near_error, len(of_samples))
     return {
         "copies": mean(sample_copies.double(), real=test_copies.double()),
         "near_copies": measured(float(_near(of_samples, of_test)), near_error, real=float(_near(of_test, of_test))),
@@ -175,15 +179,18 @@ def _nearer(of_samples: Tensor, of_test: Tensor) -> Tensor:
     return (farther + at_least).double().mean() / (2 * len(order))
 
 
-def _nearest_training_image(x: Tensor, train: Tensor) -> tuple[Tensor, Tensor]:
+def _nearest_training_image(x: Tensor, train: Tensor, mirrored: bool = False) -> tuple[Tensor, Tensor]:
     """Return the distance of each of x to its nearest training image, and whether the two are equal in 8 bits."""
+    if mirrored:  # x against a mirrored image is x mirrored against the image
+        (near, equal), (near_mirrored, equal_mirrored) = (_nearest_training_image(side, train) for side in (x, x.flip(3)))
+        return torch.minimum(near, near_mirrored), equal | equal_mirrored
     distance, index = nearest(x, train)
     nearest_image = train[index[:, 0].to(train.device)].to(x.device)
-    equal = [
+    same = [
         (_grey_levels(a) == _grey_levels(b)).flatten(1).all(1)
         for a, b in zip(torch.split(x, 100), torch.split(nearest_image, 100), strict=True)
     ]
-    return distance[:, 0].cpu().double(), torch.cat(equal).cpu()
+    return distance[:, 0].cpu().double(), torch.cat(same).cpu()
 
 
 def _grey_levels(x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from skimage.metrics import structural_similarity
@@ -20,9 +22,12 @@ def reconstruction_measures(x: Tensor, reconstructed: Tensor, baseline: Tensor |
     Raises:
         UserError: different shapes or values that are not finite.
     """
-    got = _per_image(x, reconstructed, "reconstructions")
-    other = {} if baseline is None else _per_image(x, baseline, "baseline")
-    return {name: mean(value, baseline=other.get(name)) for name, value in got.items()}
+    return over_images(per_image(x, reconstructed, "reconstructions"), per_image(x, baseline) if baseline is not None else {})
+
+
+def over_images(got: Mapping[str, Tensor], baseline: Mapping[str, Tensor]) -> Measured:
+    """Return the mean of each figure of `per_image` with its standard error, beside another method's."""
+    return {name: mean(value, baseline=baseline.get(name)) for name, value in got.items()}
 
 
 def denoising_measures(clean: Tensor, noisy: Tensor, denoised: Tensor, baseline: Tensor | None = None) -> Measured:
@@ -31,16 +36,35 @@ def denoising_measures(clean: Tensor, noisy: Tensor, denoised: Tensor, baseline:
     Raises:
         UserError: different shapes or values that are not finite.
     """
-    psnr = {
-        name: _per_image(clean, x, name, ssim=False)["psnr"]
-        for name, x in (("noisy", noisy), ("denoised", denoised), ("baseline", baseline))
-        if x is not None
-    }
+    given = {"noisy": noisy, "denoised": denoised, **({} if baseline is None else {"baseline": baseline})}
+    return over_denoised(psnr_of(clean, **given))
+
+
+def over_denoised(psnr: Mapping[str, Tensor]) -> Measured:
+    """Return the mean of what `psnr_of` gave with its standard error, beside another method's."""
     return {"noisy_psnr": mean(psnr["noisy"]), "denoised_psnr": mean(psnr["denoised"], baseline=psnr.get("baseline"))}
 
 
-def _per_image(x: Tensor, y: Tensor, name: str, ssim: bool = True) -> dict[str, Tensor]:
-    """Return MSE, PSNR and SSIM of each image, (N,)."""
+def psnr_of(clean: Tensor, **images: Tensor) -> dict[str, Tensor]:
+    """Return the PSNR (dB) of each image of some sets, (N,), by their names.
+
+    Raises:
+        UserError: different shapes or values that are not finite.
+    """
+    return {name: per_image(clean, x, name, ssim=False)["psnr"] for name, x in images.items()}
+
+
+def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the figures of all images from those of some at a time."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def per_image(x: Tensor, y: Tensor, name: str = "baseline", ssim: bool = True) -> dict[str, Tensor]:
+    """Return MSE, PSNR and SSIM of each image, (N,), between originals x and what came back, y; `name` is y's, for messages.
+
+    Raises:
+        UserError: different shapes or values that are not finite.
+    """
     images(x, "originals"), images(y, name)
     same_dimensions(originals=x, **{name: y})
     result: dict[str, list[Tensor]] = {"mse": [], "psnr": [], **({"ssim": []} if ssim else {})}

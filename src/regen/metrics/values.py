@@ -46,11 +46,21 @@ def mean(
     baseline: Tensor | float | None = None,
     real: Tensor | float | None = None,
 ) -> dict[str, float]:
-    """Return the mean over examples with its standard error, s / sqrt(n), and the mean of what it is held against."""
+    """Return the mean over examples with its standard error, s / sqrt(n), and the mean of what it is held against.
+
+    Of a share, a mean of noughts and ones, the error is at least `share_error`.
+    """
     per_example = per_example.double()
     error = per_example.std().item() / math.sqrt(len(per_example)) if len(per_example) > 1 else 0.0
+    if bool(((per_example == 0) | (per_example == 1)).all()):
+        error = share_error(error, len(per_example))
     others = {name: _mean(other) for name, other in zip(AGAINST, (bound, baseline, real), strict=True)}
     return measured(per_example.mean().item(), error, **others)
+
+
+def share_error(error: float, n: int) -> float:
+    """Return the error of a share of n examples: none in n, or all, leaves it open whether one in n is so."""
+    return max(error, 1 / n)
 
 
 def _mean(other: Tensor | float | None) -> float | None:

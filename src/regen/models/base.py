@@ -11,17 +11,21 @@ and can do any of `sample`, `encode`, `decode`, `reconstruct`, `log_likelihood`,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from regen.blocks import Block, ModelConfig
 from regen.errors import UserError
 from regen.seeding import generator
 
+LARGEST = 1 << 28  # numbers an example
+ENCODING = "encoding"  # kind of the data sets that are latents
+Depth = Annotated[int, Field(ge=1, le=64)]  # layers of one kind, one after another
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -30,17 +34,26 @@ class DataSpec(Block):
 
     dataset: str
     kind: str
-    shape: tuple[int, ...] = Field(strict=False)  # of one example; (channels, height, width) for images
+    shape: tuple[PositiveInt, ...] = Field(strict=False)  # of one example; (channels, height, width) for images
     labels: tuple[str, ...] = Field((), strict=False)  # names of the classes or of the binary attributes
-    mean: float = 0.5  # of the training images' pixels, on a scale of 0 to 1
-    std: float = 0.25
+    mean: float = 0.5  # of the training images' pixels, on a scale of 0 to 1; of latents, of all their numbers
+    std: float = Field(0.25, gt=0)
+
+    @field_validator("shape")
+    @classmethod
+    def _fits(cls, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if math.prod(shape) > LARGEST:
+            raise ValueError(f"an example of at most {LARGEST:,} numbers")
+        return shape
 
     @classmethod
     def of(cls, dataset: str, statistics: Mapping[str, Any]) -> DataSpec:
         """Return the spec of a prepared data set from its statistics.json."""
         known = {"dataset": dataset, "kind": statistics["kind"], "shape": statistics["shape"]}
-        if len(statistics["shape"]) == 3:
-            train = statistics["splits"]["train"]
+        train = statistics["splits"]["train"]
+        if statistics["kind"] == ENCODING:
+            known |= {"mean": train["mean"], "std": train["std"] or 1.0}
+        elif len(statistics["shape"]) == 3:
             known |= {"mean": train["mean"] / 255, "std": max(train["std"], 1.0) / 255}
         return cls(**known, labels=statistics.get("labels", ()))
 
@@ -69,6 +82,8 @@ class TrainedConfig(ModelConfig):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights that are evaluated; 0 = the last weights
     train_fraction: float = Field(1.0, gt=0, le=1)  # share of the training examples that is used
     steps_per_epoch: NonNegativeInt = 0  # 0 = one pass over those examples; tiles of sections never run out, and need a number
+    flip: bool = False  # mirror training images left to right by chance
+    shift: NonNegativeInt = 0  # pixels by which they are moved at random to each side, mirrored at the border
     patience: NonNegativeInt = 0  # epochs without a better loss on the validation split before it stops; 0 = trains to the end
 
 
@@ -84,6 +99,9 @@ class GenerativeModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(iter([*self.parameters(), *self.buffers()]), torch.empty(0)).device
+
+    def check(self) -> None:
+        """Look at weights that were loaded, finite and of the right shapes. Raises ValueError where they can be of no model."""
 
 
 class TrainedModel(GenerativeModel):
@@ -106,6 +124,15 @@ class TrainedModel(GenerativeModel):
 
     def recalibrate(self) -> None:
         """Recompute what follows from the final weights, as batch normalisation's statistics. Most models have nothing to do."""
+
+    @property
+    def pretrained_at(self) -> int:
+        """Step before which something else is learned first; 0 = nothing is."""
+        return 0
+
+    def end_pretraining(self, images: Iterable[Tensor]) -> None:
+        """Begin what follows at step `pretrained_at`, after an epoch's images, in evaluation mode."""
+        raise NotImplementedError
 
     def reading(self) -> dict[str, Any]:
         """What this model asks of its data's loader besides the size of a batch. Most models want nothing."""

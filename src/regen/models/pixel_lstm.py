@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from regen.models.base import DataSpec, TrainedConfig, TrainedModel
+from regen.models.base import DataSpec, Depth, TrainedConfig, TrainedModel
 from regen.seeding import generator
 
 TASK = "letters"
@@ -22,7 +22,7 @@ TASK = "letters"
 class Config(TrainedConfig):
     """Pixel LSTM on binary images."""
 
-    layers: PositiveInt = 2
+    layers: Depth = 2
     hidden: PositiveInt = 32  # units a layer: with 2 layers 12,961 parameters
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regen.models import layers, variational
-from regen.models.base import DataSpec, TrainedConfig, TrainedModel, chunks
+from regen.models.base import DataSpec, Depth, TrainedConfig, TrainedModel, chunks
 from regen.seeding import generator
 
 TASK = "arithmetic"
@@ -31,8 +31,8 @@ class Config(TrainedConfig):
 
     source: Literal["text", "image"]
     target: Literal["text", "image"]
-    encoder_layers: PositiveInt = 1
-    decoder_layers: PositiveInt = 1
+    encoder_layers: Depth = 1
+    decoder_layers: Depth = 1
     hidden: PositiveInt = 256  # units of an LSTM; in each direction
     bidirectional: bool = False  # encoder that also reads from right to left
     embedding: PositiveInt = 64  # numbers a character; a glyph's, where it is named: the mean over the characters it may be
@@ -40,7 +40,7 @@ class Config(TrainedConfig):
     naming: float = Field(0.0, ge=0)  # weight of a loss that also names each character that is read or drawn as an image
     glyphs: PositiveInt = 40  # images of each character that the queries of one batch are written with
     read_channels: list[PositiveInt] = Field([32, 64, 128], min_length=1)  # of convolutions that read, each halving a glyph
-    shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random, to each side
+    shift: NonNegativeInt = 0  # pixels by which a glyph that is read is moved at random to each side, on empty ground
     draw_channels: list[PositiveInt] = Field([32, 64], min_length=1, max_length=2)  # of those that draw it, first to last
     latent_dim: NonNegativeInt = 0  # of a drawing's handwriting, which needs `naming`; 0 = the mean of all handwriting
     output_std: PositiveFloat = 0.25  # sigma of p(y|h, z) in a sampling decoder: smaller is sharper, and needs more of z
@@ -83,7 +83,7 @@ class Model(TrainedModel):
     def reading(self) -> dict[str, Any]:
         """What the loader of queries is asked for: see `regen.data.loaders.arithmetic`."""
         config = self.config
-        return {"source": config.source, "target": config.target, "glyphs": config.glyphs, "shift": config.shift}
+        return {"source": config.source, "target": config.target, "glyphs": config.glyphs}
 
     def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of queries `x` (N, T) and `answers` (N, U), tokens.

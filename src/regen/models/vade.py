@@ -4,32 +4,31 @@ p(z) = sum_c pi_c N(z; mu_c, diag sigma_c^2). With the best q(c|x), which is E_q
 
     E_q(z|x)[log p(x|z) + log p(z) - log q(z|x)],
 
-estimated at one draw of z, as that of a VAE (equation 8 with the sum over c carried out). No label is seen. Jiang et al. begin
-with a trained autoencoder and a mixture fitted to its latents; here the mixture is held still for the first `prior_steps`.
+estimated at one draw of z, as that of a VAE (equation 8 with the sum over c carried out). No label is seen. As published,
+training begins with the autoencoder alone, for `pretrain_steps`, and the prior with a mixture that EM fits to its latents.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 
 import torch
 from pydantic import Field, NonNegativeInt
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regen.models import vae, variational
 from regen.models.base import DataSpec, normal
 from regen.seeding import generator
 
+RESTARTS, REGULARISATION = 10, 1e-4  # of EM: from so many starts the best; added to variances
 BOUNDS = -10, 10  # of the prior's log variances, so that no component collapses onto an example
 
 
 class Config(vae.Config):
     """Parameters of VaDE."""
 
-    components: int = Field(ge=2)  # K
-    separation: float = Field(2.0, gt=0)  # distance of the means from 0 when training begins, in deviations of a component
-    prior_steps: NonNegativeInt = 0  # steps of training in which the mixture keeps its beginning, until the encoder has found it
+    components: int = Field(ge=2, le=10_000)  # K
+    pretrain_steps: NonNegativeInt = 0  # steps of the autoencoder alone, before the mixture; 0 = the mixture begins at random
 
 
 class Model(vae.Model):
@@ -39,15 +38,37 @@ class Model(vae.Model):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
-        directions = nn.init.orthogonal_(torch.empty(max(config.components, config.latent_dim), config.latent_dim))
-        if config.latent_dim == 2:  # no more than two directions are orthogonal: evenly on a circle
-            angles = torch.arange(config.components) * (2 * math.pi / config.components)
-            directions = torch.stack([angles.sin(), angles.cos()], 1)
-        elif config.latent_dim > 2:  # where there are more components than directions, rows of no unit length
-            directions = F.normalize(directions)
         self.prior_logits = nn.Parameter(torch.zeros(config.components))  # log pi_c, up to a constant
-        self.prior_means = nn.Parameter(config.separation * directions[: config.components])  # (K, d)
+        self.prior_means = nn.Parameter(torch.randn(config.components, config.latent_dim))  # (K, d)
         self.prior_log_variances = nn.Parameter(torch.zeros(config.components, config.latent_dim))
+
+    @property
+    def pretrained_at(self) -> int:
+        """The step at which the mixture is fitted to the autoencoder's latents."""
+        return self.config.pretrain_steps
+
+    def loss(self, batch: dict[str, Tensor], network: str) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the VAE's loss with this prior, and while it pretrains -log p(x|z) at z = mu(x), in nats an image."""
+        if not self.training or self.step >= self.config.pretrain_steps:
+            return super().loss(batch, network)
+        mu, _ = self._posterior(batch["x"])
+        distortion = -self._log_likelihood(batch["x"], self.decoder(mu)).mean()
+        detached = distortion.detach()
+        return distortion, {"loss": detached, "distortion": detached, "rate": torch.zeros_like(detached)}
+
+    @torch.no_grad()
+    def end_pretraining(self, images: Iterable[Tensor]) -> None:
+        """Begin the prior as the mixture of diagonal Gaussians that EM fits to the latents of images (N, C, H, W) in [0, 1]."""
+        from sklearn.mixture import GaussianMixture  # takes a second to import
+
+        latents = torch.cat([self.encode(x).double().cpu() for x in images])
+        draws = int(torch.randint(2**31, ()))
+        mixture = GaussianMixture(
+            self.config.components, covariance_type="diag", n_init=RESTARTS, reg_covar=REGULARISATION, random_state=draws
+        ).fit(latents.numpy())
+        self.prior_logits.copy_(torch.from_numpy(mixture.weights_).log())
+        self.prior_means.copy_(torch.from_numpy(mixture.means_))
+        self.prior_log_variances.copy_(torch.from_numpy(mixture.covariances_).log())
 
     @torch.no_grad()
     def responsibilities(self, z: Tensor) -> Tensor:
@@ -73,7 +94,5 @@ class Model(vae.Model):
     def _joint(self, z: Tensor) -> Tensor:
         """log pi_c N(z; mu_c, diag sigma_c^2), (N, K), without the factors of 2 pi."""
         logits, means, log_variances = self.prior_logits, self.prior_means, self.prior_log_variances.clamp(*BOUNDS)
-        if self.training and self.step < self.config.prior_steps:
-            logits, means, log_variances = logits.detach(), means.detach(), log_variances.detach()  # type: ignore[assignment]
         squares = (z[:, None] - means).square() * torch.exp(-log_variances)
         return logits.log_softmax(0) - 0.5 * (squares + log_variances).sum(2)

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regen.errors import UserError
 from regen.models import layers, variational
 from regen.models.base import DataSpec, chunks, normal
 from regen.seeding import generator
@@ -44,6 +45,8 @@ class Model(layers.ConvolutionalModel):
 
     def __init__(self, config: Config, data: DataSpec) -> None:
         super().__init__(config, data)
+        if config.hidden and config.spatial:
+            raise UserError("hidden: 0 where latents are spatial: such a layer forgets where they were")
         inner = config.hidden or 2 * config.latent_dim
         encoder, decoder = layers.of_data(config, data, inner, config.hidden or config.latent_dim)
         self.encoder: nn.Module = encoder

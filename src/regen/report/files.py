@@ -1,47 +1,28 @@
-"""What stages have written, read for the page; what is missing or damaged is told in one line."""
+"""What stages have written, read for the page. What is missing or damaged is a `UserError` of one line with its cure."""
 
 from __future__ import annotations
 
-import base64
+import csv
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from PIL import Image
+from typing import Any, TypeVar
 
 from regen import paths
 from regen.errors import UserError
 from regen.evaluation import figures
 from regen.metrics.values import Measured
 
-WIDE = 2.5  # width of a picture, in heights, from which on it gets a row of the page
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One picture, embedded."""
-
-    name: str
-    title: str
-    text: str
-    uri: str
-    wide: bool  # too wide for one of the page's columns
-
-    @classmethod
-    def of(cls, path: Path, title: str, text: str = "") -> Picture:
-        """Read a PNG.
-
-        Raises:
-            UserError: it is damaged.
-        """
-        try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except OSError as error:
-            raise UserError(f"{path}: no picture ({error}); run `dvc repro --force` on the stage that draws it") from None
-        uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        return cls(path.stem, title, text, uri, width > WIDE * height)
+def found(read: Callable[[], T], missing: list[str], otherwise: T) -> T:
+    """Return what is read, or else `otherwise`, with the reason added to `missing`: the page says it and goes on."""
+    try:
+        return read()
+    except UserError as error:
+        missing += str(error).split("\n")
+        return otherwise
 
 
 def written(path: Path, stage: str) -> Any:
@@ -56,6 +37,21 @@ def written(path: Path, stage: str) -> Any:
         raise UserError(f"{path}: no such file; run `dvc repro {stage}`") from None
     except ValueError as error:
         raise UserError(f"{path}: no valid JSON ({error}); run `dvc repro --force {stage}`") from None
+
+
+def statistics(dataset: str, stage: str) -> dict[str, Any]:
+    """Return what is known of a data set.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = paths.prepared(dataset) / "statistics.json"
+    content = written(path, stage)
+    known = content if isinstance(content, dict) else {}
+    splits, facts = known.get("splits"), known.get("facts", {})
+    if not isinstance(facts, dict) or not isinstance(splits, dict) or not all(isinstance(one, dict) for one in splits.values()):
+        raise UserError(f"{path}: damaged (expected splits and facts); run `dvc repro --force {stage}`")
+    return known
 
 
 def measured(key: str) -> Measured:
@@ -83,3 +79,23 @@ def pictures(key: str) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; run `dvc repro evaluate@{key}`")
     return sorted(folder.glob("*.png"))
+
+
+def history(key: str) -> dict[str, list[float]]:
+    """Return the columns of a model's training, a row an epoch or an iteration; none of a model that has no steps.
+
+    Raises:
+        UserError: the table is damaged.
+    """
+    path = paths.figures(key) / "training.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+        if any(None in row or None in row.values() for row in rows):
+            raise ValueError("a row that is longer or shorter than its head")
+        return {name: [float(row[name] or "nan") for row in rows] for name in (reader.fieldnames or () if rows else ())}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}); run `dvc repro --force evaluate@{key}`") from None

@@ -1,151 +1,156 @@
-"""reports/index.html: one self-contained page, from metrics/, figures/ and params.yaml. It opens from disk, without a network.
+"""The report: a page of all models, one page a data set, their pictures beside them. It opens from disk, without a network.
 
-It shows the models and studies of params.yaml, whatever else lies in these folders.
+It shows the models and studies of params.yaml, whatever else lies in these folders. What the pipeline has not made yet, or what
+is damaged, is a line on the page with the command that makes it.
 """
 
 from __future__ import annotations
 
-import math
+import base64
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from regen import paths
-from regen.catalogue import published
-from regen.catalogue.registry import MEASURES, Measure, caption, order, title
-from regen.errors import UserError
+from regen.catalogue.registry import MEASURES, caption
+from regen.data import folders
+from regen.errors import UserError, shown
 from regen.metrics.values import AGAINST
 from regen.params import Params
-from regen.report.files import Picture, measured, pictures, written
-from regen.report.studies import study
+from regen.report import playground
+from regen.report.chapters import Chapter, chapters, figure
+from regen.report.files import found
+from regen.report.library import Library, uplot
+from regen.report.pictures import Shelf
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure of a model, what it is held against, and what others have published.
+def write(given: Params, out: Path, only: str = "", whole: bool = False) -> list[str]:
+    """Write the report as a folder: index.html, <data set>/index.html, and pictures; of `only` one data set its folder alone.
 
-    Attributes:
-        against: which of bound, baseline and real stands beside it; "" for none.
-        other: its value.
-    """
-
-    name: str
-    title: str
-    measure: Measure
-    value: float
-    error: float | None
-    against: str
-    other: float | None
-    published: float | None
-    source: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One model."""
-
-    key: str
-    family: str
-    block: dict[str, Any]
-    rows: list[Row]
-    pictures: list[Picture]
-
-    def row(self, name: str) -> Row | None:
-        """The row of one measure, or None."""
-        return next((row for row in self.rows if row.name == name), None)
-
-    def picture(self, name: str) -> Picture | None:
-        """The picture of one name, or None."""
-        return next((picture for picture in self.pictures if picture.name == name), None)
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """One data set and its models."""
-
-    dataset: str
-    block: dict[str, Any]
-    statistics: dict[str, Any]
-    sections: list[Section]
-
-    @property
-    def compared(self) -> list[str]:
-        """Measures that at least two of the models have: the columns of the comparison."""
-        names = [row.name for section in self.sections for row in section.rows]
-        return [name for name in MEASURES if names.count(name) > 1]
-
-    @property
-    def competing(self) -> list[Section]:
-        """Models that have any of the compared measures: a classifier alone has none."""
-        return [section for section in self.sections if any(section.row(name) for name in self.compared)]
-
-    def heading(self, name: str) -> str:
-        """Title of a measure, with the model that gave the features where all rows have the same one."""
-        titles = {row.title for row in self.across(name)}
-        return titles.pop() if len(titles) == 1 else title(name)
-
-    def across(self, name: str) -> list[Row]:
-        """The rows of one measure."""
-        return [row for section in self.sections if (row := section.row(name))]
-
-    def against(self, name: str) -> tuple[str, float | None]:
-        """What all of a measure's figures are held against, and its value; None where each model has its own."""
-        rows = [row for row in self.across(name) if row.other is not None]
-        kinds, values = {row.against for row in rows}, {row.other for row in rows}
-        return " or ".join(which for which in AGAINST if which in kinds), values.pop() if len(values) == 1 else None
-
-
-def build(given: Params) -> str:
-    """Return the page's HTML.
+    Returns what is missing of it: a line each, with its cure.
 
     Raises:
-        UserError: a model has no metrics yet, or its metrics have a measure that nobody described.
+        UserError: a model's metrics have a measure that nobody described; or anything is missing of what has to be `whole`.
     """
-    chapters = []
-    for dataset, block in given.prepared.items():
-        keys = [key for key, model in given.models.items() if model["dataset"] == dataset]
-        if keys:
-            stage = "prepare" if dataset in given.datasets else "queries" if dataset in given.queries else "encode"
-            statistics = written(paths.prepared(dataset) / "statistics.json", f"{stage}@{dataset}")
-            chapters.append(Chapter(dataset, block, statistics, [section(key, given) for key in keys]))
-    environment = Environment(
-        loader=PackageLoader("regen.report", "templates"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["figure"] = figure
-    environment.filters["scalar"] = lambda value: " ".join(str(value).split())
-    studies = [study(key, given) for key in given.studies]
-    return environment.get_template("page.html.j2").render(
-        chapters=chapters, studies=studies, given=given, measures=MEASURES, AGAINST=AGAINST
-    )
+    with folders.replacing(out / only if only else out) as part:
+        report = Report.of(given, Shelf(part, within=f"{only}/" if only else ""), only)
+        if whole and report.missing:
+            raise UserError("\n".join(report.missing))
+        if not only:
+            folders.write(part / "index.html", report.page(overview=True, shown=[]))
+        for chapter in report.chapters:
+            place = part if only else part / chapter.dataset
+            place.mkdir(exist_ok=True)
+            folders.write(place / "index.html", report.page(overview=False, shown=[chapter]))
+        if sections := [chapter.playground for chapter in report.chapters if chapter.playground]:
+            playground.write(out if only else part, sections)
+    return report.missing
 
 
-def section(key: str, given: Params) -> Section:
-    """Return one model's figures and pictures as the evaluation left them, and the published figures."""
-    block, metrics, others = given.models[key], measured(key), published.beside(key, given)
-    if unknown := sorted(set(metrics) - set(MEASURES)):
-        raise UserError(f"{paths.metrics(key)}: {', '.join(unknown)}: not described in src/regen/catalogue")
-    rows = []
-    for name, measure in MEASURES.items():
-        if (entry := metrics.get(name)) is None:
-            continue
-        against = next((which for which in AGAINST if which in entry), "")
-        number, source = others.get(name, (None, ""))
-        rows.append(
-            Row(name, title(name, block.get("classifier", "none")), measure, entry["value"], entry.get("error"), against,
-                entry.get(against), number, source)
+def write_single(given: Params, out: Path, only: str = "") -> list[str]:
+    """Write the report as one file with all that it shows, to be sent to somebody; returns and raises as `write` does."""
+    report = Report.of(given, Shelf(None), only)
+    folders.write(out, report.page(overview=not only, shown=report.chapters))
+    return report.missing
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the pages are made of."""
+
+    given: Params
+    chapters: list[Chapter]
+    library: Library
+    missing: list[str]
+    single: bool
+    with_overview: bool
+
+    @classmethod
+    def of(cls, given: Params, shelf: Shelf, only: str = "") -> Report:
+        """Read what stages have written, and put the pictures on the shelf."""
+        missing = list[str]()
+        library = found(uplot, missing, Library())
+        made = chapters(given, shelf, only, curves=bool(library.script))
+        missing += [line for chapter in made for line in chapter.everything_missing]
+        return cls(given, made, library, missing, shelf.folder is None, not only)
+
+    def page(self, overview: bool, shown: Sequence[Chapter]) -> str:
+        """Return the HTML of one page: the overview, or what it shows of data sets, or both."""
+        drawn = any(chapter.charts for chapter in shown)
+        style = "\n".join(filter(None, (self.library.style if drawn else "", _source("style.css"))))
+        scripts = [_source("page.js"), *((self.library.script, _source("charts.js")) if drawn else ())]
+        root = "" if overview or self.single else "../"
+        rows = [row for chapter in shown for section in chapter.sections for row in section.rows]
+        rows += [row for chapter in self.chapters for section in chapter.sections if overview and (row := section.foremost)]
+        cells = [row["measures"] for chapter in shown for study in chapter.studies for row in study.rows]
+        used = {row.name for row in rows} | {name for cell in cells for name in cell}
+        sources = [row.source for row in rows] + [entry.get("source", "") for cell in cells for entry in cell.values()]
+        return ENVIRONMENT.get_template("page.html.j2").render(
+            chapters=self.chapters, overview=overview, shown=shown, given=self.given, missing=self.missing,
+            single=self.single, with_overview=self.with_overview, drawn=drawn,
+            measures=MEASURES, AGAINST=AGAINST, caption=caption,
+            used=[name for name in MEASURES if name in used], sources=list(dict.fromkeys(filter(None, sources))),
+            style=style, scripts=scripts, policy=policy(scripts, [style], any(chapter.playground for chapter in shown)),
+            at=partial(self._at, root), address=lambda src: src if self.single else root + src,
+            index=self._index(root, self.chapters if overview else shown),
         )  # fmt: skip
-    found = sorted(pictures(key), key=lambda path: order(path.stem))
-    return Section(key, block["family"], block, rows, [Picture.of(path, *caption(path.stem)) for path in found])
+
+    def _at(self, root: str, dataset: str = "", anchor: str = "") -> str:
+        """Return the address of a data set's page, or of something on it; without a data set that of the overview."""
+        if self.single:
+            return f"#{anchor or (f'data-{dataset}' if dataset else 'content')}"
+        page = f"{root}{dataset}/index.html" if dataset else f"{root}index.html"
+        return page + (f"#{anchor}" if anchor else "")
+
+    def _index(self, root: str, near: Sequence[Chapter]) -> list[tuple[str, str, str]]:
+        """What can be found by its name: what it is called, what it is, and where it stands; figures only of what is `near`."""
+        entries = []
+        for chapter in self.chapters:
+            entries.append((chapter.dataset, "data set", self._at(root, chapter.dataset)))
+            for section in chapter.sections:
+                entries.append(
+                    (section.key, f"{section.family} of {chapter.dataset}", self._at(root, chapter.dataset, section.key))
+                )
+            for study in chapter.studies:
+                name = f"study-{study.key}"
+                entries.append((study.key, f"study of {study.block['model']}", self._at(root, chapter.dataset, name)))
+            titles = dict.fromkeys(row.title for section in chapter.sections for row in section.rows if chapter in near)
+            entries += [(title, f"figure of {chapter.dataset}", self._at(root, chapter.dataset)) for title in titles]
+        return entries
 
 
-def figure(value: float | None, digits: int = 4) -> str:
-    """Return a number with so many significant digits, as people write it; an en dash for none."""
-    if value is None or math.isnan(value):
-        return "–"
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.{min(digits - 1, 2)}e}"
-    rounded = abs(float(f"{value:.{digits}g}"))  # 0.99999 has the digits of 1
-    decimals = max(0, digits - 1 - math.floor(math.log10(rounded))) if value else 0
-    return f"{value:,.{min(decimals, 6)}f}".replace(",", "\u202f")  # narrow space between thousands
+def policy(scripts: Sequence[str], styles: Sequence[str], plays: bool = False) -> str:
+    """Return a content security policy: these scripts and styles run, pictures are shown, and nothing else is loaded or run.
+
+    Where the page `plays`, also what its playground needs: scripts beside it, and WebAssembly.
+    """
+    allowed = {"default-src": ["'none'"], "img-src": ["'self'", "file:", "data:"], "base-uri": ["'none'"],
+               "form-action": ["'none'"], "script-src": [*map(_hash, scripts)], "style-src": [*map(_hash, styles)]}  # fmt: skip
+    for name, more in playground.POLICY.items() if plays else ():
+        allowed.setdefault(name, []).append(more)
+    return "; ".join(" ".join((name, *sources)) for name, sources in allowed.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _source(name: str) -> str:
+    """Return a style or script of the templates' folder, as it stands there."""
+    assert ENVIRONMENT.loader is not None
+    return ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0].strip()
+
+
+def _scalar(value: Any) -> str:
+    return shown(" ".join(str(value).split()))
+
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("regen.report", "templates"), autoescape=select_autoescape(["j2"]), undefined=StrictUndefined,
+    trim_blocks=True, lstrip_blocks=True,
+)  # fmt: skip
+ENVIRONMENT.filters |= {"figure": figure, "scalar": _scalar}

@@ -16,7 +16,13 @@ from regen.errors import UserError, reported
 from regen.params import Params
 
 SIDE, GAP, LINE = 400, 16, 34  # pixels
-TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "vade": "VaDE", "gan": "GAN"}  # families that are shown, in this order
+TITLES = {
+    "autoencoder": "Autoencoder",
+    "flow": "Autoencoder and flow",
+    "vae": "VAE",
+    "vade": "VaDE",
+    "gan": "GAN",
+}  # families that are shown, in this order
 
 
 def chosen(given: Params) -> tuple[str, dict[str, str]]:
@@ -32,7 +38,7 @@ def chosen(given: Params) -> tuple[str, dict[str, str]]:
         found: dict[str, str] = {}
         for key, block in given.models.items():
             title = TITLES.get(block["family"])
-            if title and block["dataset"] == dataset and (paths.figures(key) / "samples.png").exists():
+            if title and given.encoded(block["dataset"]) == dataset and (paths.figures(key) / "samples.png").exists():
                 found.setdefault(title, key)
         if len(found) > len(best[1]):
             best = dataset, {title: found[title] for title in TITLES.values() if title in found}

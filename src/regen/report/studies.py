@@ -1,20 +1,17 @@
-"""Studies on the page: the table of each, and its plots, which are drawn here so that they show what is published too."""
+"""Studies on the page: the table of each, and a chart of each measure, with what is published."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from regen import paths
 from regen.catalogue import published
-from regen.catalogue.registry import title
-from regen.drawing import plots
-from regen.metrics.values import AGAINST
+from regen.catalogue.registry import title_of
+from regen.errors import UserError
 from regen.params import Params
-from regen.report.files import Picture, written
+from regen.report import charts
+from regen.report.files import found, written
 
 
 @dataclass(frozen=True)
@@ -22,15 +19,18 @@ class Study:
     """One model trained over a list of values.
 
     Attributes:
+        titles: of the measures that it shows.
         rows: {"values": {param: value}, "seeds": n, "measures": {measure: {"value", "error", "spread"?, "published"?, "source"?,
             and one of bound, baseline, real?}}}.
+        missing: what could not be read, and its cure.
     """
 
     key: str
-    classifier: str
+    titles: dict[str, str]
     block: dict[str, Any]
     rows: list[dict[str, Any]]
-    pictures: list[Picture]
+    charts: list[charts.Chart]
+    missing: list[str] = field(default_factory=list)
 
     @property
     def varied(self) -> list[str]:
@@ -44,67 +44,29 @@ class Study:
 
     def heading(self, name: str) -> str:
         """Title of a measure."""
-        return title(name, self.classifier)
+        return self.titles[name]
 
 
-def study(key: str, given: Params) -> Study:
-    """Return one study's table, and a plot of each measure that more than one row has.
-
-    Raises:
-        UserError: the table is missing or damaged.
-    """
-    block = given.studies[key]
-    classifier = given.models[block["model"]].get("classifier", "none")
-    rows = written(paths.STUDIES / key / "table.json", f"study@{key}")["rows"]
+def study(key: str, given: Params, curves: bool = True) -> Study:
+    """Return one study's table, and, with `curves`, a chart of each measure that more than one row has."""
+    block, missing = given.studies[key], list[str]()
+    titles = {name: title_of(name, given.models[block["model"]], given.models) for name in block["show"]}
+    rows = found(lambda: _rows(key), missing, list[dict[str, Any]]())
     for row in rows:
         for name, (value, source) in published.beside(block["model"], given, row["values"]).items():
             if name in row["measures"]:
                 row["measures"][name] |= {"published": value, "source": source}
-    pictures = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in block["show"]:
-            measured = [row for row in rows if name in row["measures"]]
-            if len(measured) > 1:
-                out = Path(folder) / f"{name}.png"
-                draw(measured, name, title(name, classifier), out)
-                pictures.append(Picture.of(out, title(name, classifier)))
-    return Study(key, classifier, block, rows, pictures)
+    drawn = []
+    for name in block["show"]:
+        measured = [row for row in rows if name in row["measures"]]
+        if curves and len(measured) > 1:
+            drawn.append(charts.study(measured, name, titles[name]))
+    return Study(key, titles, block, rows, drawn, missing)
 
 
-def draw(rows: Sequence[dict[str, Any]], name: str, label: str, out: Path) -> None:
-    """Draw lines over the first varied param where it is a number with several values in each line, else bars.
-
-    Where no two rows share its value, it is one line: the other params go with it.
-    """
-    first, *others = rows[0]["values"] or [""]
-    if first and len({row["values"][first] for row in rows}) == len(rows):
-        others = []
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        lines.setdefault(", ".join(f"{other} {row['values'][other]}" for other in others) or "ours", []).append(row)
-    numbers = bool(first) and all(isinstance(row["values"][first], int | float) for row in rows)
-    if numbers and all(len({row["values"][first] for row in line}) > 1 for line in lines.values()):
-        _lines(lines, first, name, label, out)
-        return
-    entries = {", ".join(f"{param} {value}" for param, value in row["values"].items()): row["measures"][name] for row in rows}
-    parts = {part: {text: entry[part] for text, entry in entries.items() if part in entry} for part in ("spread", "published")}
-    values = {text: entry["value"] for text, entry in entries.items()}
-    plots.bars(values, out, label, errors=parts["spread"] or None, published=parts["published"])
-
-
-def _lines(lines: Mapping[str, Sequence[dict[str, Any]]], first: str, name: str, label: str, out: Path) -> None:
-    drawn: dict[str, tuple[list[float], list[float]]] = {}
-    spreads: dict[str, list[float]] = {}
-    for text, line in lines.items():
-        ordered = sorted(line, key=lambda row: row["values"][first])
-        entries = [row["measures"][name] for row in ordered]
-        x = [row["values"][first] for row in ordered]
-        drawn[text] = (x, [entry["value"] for entry in entries])
-        if any("spread" in entry for entry in entries):
-            spreads[text] = [entry.get("spread", 0.0) for entry in entries]
-        if all("published" in entry for entry in entries):
-            drawn[f"published, {text}" if len(lines) > 1 else "published"] = (x, [entry["published"] for entry in entries])
-    entries = [row["measures"][name] for line in lines.values() for row in line]
-    levels = {which: {entry[which] for entry in entries if which in entry} for which in AGAINST}
-    one = {which: found.pop() for which, found in levels.items() if len(found) == 1}
-    plots.curves(drawn, out, first.replace("_", " "), label, errors=spreads, levels=one)
+def _rows(key: str) -> list[dict[str, Any]]:
+    path, stage = paths.study(key) / "table.json", f"study@{key}"
+    content = written(path, stage)
+    if not isinstance(content, dict) or not isinstance(content.get("rows"), list):
+        raise UserError(f"{path}: damaged (expected rows); run `dvc repro --force {stage}`")
+    return list(content["rows"])

@@ -10,7 +10,9 @@ import argparse
 import os
 from pathlib import Path
 
+import regen.process  # noqa: F401
 from regen import params, paths
+from regen.data import folders
 from regen.errors import reported
 from regen.evaluation import run as evaluation
 from regen.training import run as training
@@ -39,7 +41,7 @@ def run(key: str, signature: str) -> None:
         training.run(key, given, data, paths.model(key))
         if int(os.environ.get("RANK", "0")):
             return
-        TRAINED.write_text(signature, encoding="utf-8")
+        folders.write(TRAINED, signature)
     for name in DISTRIBUTED:  # evaluated alone: it must wait for no other process
         os.environ.pop(name, None)
     evaluation.run(key, given, data, paths.model(key), paths.classifier(block), paths.figures(key), paths.metrics(key))

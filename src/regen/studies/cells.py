@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -39,6 +38,7 @@ from regen.training import run as training
 TOP = ("seed", "precision", "threads")  # what a cell may vary besides the model's own block
 NAMES = ("dataset", "family", "classifier")  # what it may not: other stages make them, and DVC must know which
 NOTE = "cell.json"
+WRITTEN = {"table.json", "table.csv"}  # beside the cells: `regen.studies.table`
 LONGEST = 240  # bytes of a cell's name: a folder's holds 255, with what a folder that is being written adds
 
 
@@ -69,12 +69,12 @@ class Cell:
     @property
     def kept(self) -> Path:
         """Where the finished cell lies."""
-        return paths.STUDIES / self.study / self.name
+        return paths.study(self.study) / self.name
 
     @property
     def work(self) -> Path:
         """Where it is run."""
-        return paths.WORK / "studies" / self.study / self.name
+        return work(self.study) / self.name
 
 
 def cells(key: str, config: StudyConfig, given: Params) -> list[Cell]:
@@ -117,23 +117,43 @@ def run(key: str, config: StudyConfig, given: Params, executor: Executor | None 
         UserError: a cell failed; those that are finished are kept.
     """
     wanted = cells(key, config, given)
-    out = paths.STUDIES / key
-    out.mkdir(parents=True, exist_ok=True)
-    for stale in {path.name for path in out.iterdir()} - {cell.name for cell in wanted}:
-        shutil.rmtree(out / stale) if (out / stale).is_dir() else (out / stale).unlink()
+    paths.study(key).mkdir(parents=True, exist_ok=True)
+    _tidy(paths.study(key), {cell.name for cell in wanted})
     # Of several processes each, they run one after another: such a cell takes all GPUs, and torchrun a port.
     threads = max(cell.params.threads for cell in wanted) if given.launcher == "python" else sys.maxsize
     with tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
         for _ in (executor or Local()).run(partial(_finish, given=given), wanted, threads):
             progress.update()
-    shutil.rmtree(paths.WORK / "studies" / key, ignore_errors=True)
+    shutil.rmtree(work(key), ignore_errors=True)
     return [{"values": cell.values, "metrics": figures.read(cell.kept / "metrics.json")} for cell in wanted]
+
+
+def work(key: str) -> Path:
+    """Where the cells of a study are run."""
+    return paths.WORK / paths.study(key)
+
+
+def _tidy(folder: Path, wanted: set[str]) -> None:
+    """Remove the cells that are no longer wanted, and what a killed study left; nothing else.
+
+    Raises:
+        UserError: something else stands there. It would become part of the study's out.
+    """
+    found = [path for path in sorted(folder.iterdir()) if path.name not in WRITTEN]
+    for path in found:
+        part = path.name.startswith(".") and path.name.endswith(".part")
+        if path.is_symlink() or not (part or (path / NOTE).is_file()):
+            raise UserError(f"{path}: regen did not write it, and {folder} is for what it writes; move it elsewhere")
+    for path in found:
+        if path.name not in wanted:
+            left = path if path.name.startswith(".") else path.rename(path.with_name(f".{path.name}.part"))
+            shutil.rmtree(left) if left.is_dir() else left.unlink()  # under a name of what is left: a kill leaves half of it
 
 
 def _finish(cell: Cell, given: Params) -> None:
     """Bring one cell up to date."""
     trained, evaluated = _signatures(cell)
-    noted = _json(cell.kept / NOTE) if (cell.kept / NOTE).exists() else {}
+    noted = _noted(cell.kept / NOTE)
     if (noted.get("training"), noted.get("evaluation")) == (trained, evaluated):
         return
     home = Path()
@@ -142,7 +162,7 @@ def _finish(cell: Cell, given: Params) -> None:
         _furnish(cell)
         if noted.get("training") == trained:
             shutil.copytree(cell.kept / "model", home / paths.model(cell.model), dirs_exist_ok=True)
-            (home / process.TRAINED).write_text(trained, encoding="utf-8")
+            folders.write(home / process.TRAINED, trained)
         _start(cell, trained)
     with folders.replacing(cell.kept) as part:
         shutil.copytree(home / paths.model(cell.model), part / "model")
@@ -153,18 +173,18 @@ def _finish(cell: Cell, given: Params) -> None:
 
 def _signatures(cell: Cell) -> tuple[str, str]:
     """Return what decides the cell's training (params, data, code, processes), and what decides its evaluation."""
-    statistics = arrays.statistics(paths.prepared(cell.block["dataset"]))
+    data = paths.prepared(cell.block["dataset"])
+    statistics = arrays.statistics(data)
     family, loader = cell.block["family"], statistics.get("loader", "arrays")
     trained = checkpoint.signature(
-        block=cell.block, top={name: getattr(cell.params, name) for name in TOP}, data=statistics["sha256"],
+        block=cell.block, top={name: getattr(cell.params, name) for name in TOP}, data=statistics,
         launcher=cell.params.launcher, code=_code(training, *training.code(family, loader)),
     )  # fmt: skip
     folder = paths.classifier(cell.block)
     classifier = _json(folder / "model.json") if folder else {}
     code = evaluation.code(family, loader, classifier["config"]["family"] if classifier else None)
-    return trained, checkpoint.signature(
-        training=trained, classifier=classifier.get("signature", "none"), code=_code(evaluation, *code)
-    )
+    decoder = _noted(data / "decoder/model.json")  # of an encoding: by it latents are shown and measured
+    return trained, checkpoint.signature(training=trained, classifier=classifier, decoder=decoder, code=_code(evaluation, *code))
 
 
 def _code(module: Any, *found: str) -> str:
@@ -175,7 +195,7 @@ def _furnish(cell: Cell) -> None:
     """Lay out the cell's folder: its params.yaml, and links to the data and to the classifier."""
     (cell.work / "models").mkdir(parents=True, exist_ok=True)
     content = yaml.safe_dump(cell.params.model_dump(), sort_keys=False)
-    (cell.work / paths.PARAMS).write_text(content, encoding="utf-8")
+    folders.write(cell.work / paths.PARAMS, content)
     for path in filter(None, (Path("data"), paths.classifier(cell.block))):
         if not (cell.work / path).is_symlink():
             (cell.work / path).symlink_to(path.resolve())
@@ -188,7 +208,7 @@ def _start(cell: Cell, signature: str) -> None:
         UserError: with what it said last.
     """
     alone = cell.params.launcher == "python" or process.trained(cell.work, signature)
-    start = [sys.executable] if alone else shlex.split(cell.params.launcher)
+    start = [sys.executable] if alone else cell.params.start
     source, beside = str(Path(regen.__file__).resolve().parents[1]), str(Path(sys.executable).parent)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
@@ -203,6 +223,15 @@ def _start(cell: Cell, signature: str) -> None:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was printed"]
         said = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
         raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {said} (see {log})")
+
+
+def _noted(path: Path) -> dict[str, Any]:
+    """Return a JSON object; {} where there is none that can be read."""
+    try:
+        content = _json(path)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _json(path: Path) -> Any:

@@ -6,10 +6,11 @@ on other machines may send both.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Protocol, TypeVar
+
+from regen.host import cores
 
 T = TypeVar("T")
 
@@ -42,8 +43,3 @@ class Local:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

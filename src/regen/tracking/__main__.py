@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import regen.process  # noqa: F401
 from regen.errors import reported
 from regen.tracking.follow import follow
 from regen.tracking.sync import sync

@@ -11,11 +11,11 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from regen.tracking import state
+from regen.tracking import launch, state
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,6 +41,12 @@ def carry(box: Path) -> None:
             return
 
 
+def alarm(seconds: int) -> None:
+    """End this process after some seconds, also one that hangs in a call; 0 takes that back. Windows has no such thing."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)  # its default action ends the process
+
+
 def letters(box: Path) -> list[Path]:
     """Letters that nobody has delivered, oldest first."""
     return sorted(box.glob("*.json"))
@@ -50,28 +56,13 @@ def _serve(box: Path) -> None:
     courier, last = _Courier(box), time.monotonic()
     while time.monotonic() - last < LINGER:
         for path in letters(box):
-            signal.alarm(GRACE)  # ends a process that hangs in a call: the next stage's child takes over
+            alarm(GRACE)  # ends a process that hangs in a call: the next stage's child takes over
             letter = state.read(path)
-            path.unlink()  # tried once: after a failure `sync` sends it
-            courier.deliver(Path(letter["folder"]), letter["mode"], letter["tags"])
+            path.unlink(missing_ok=True)  # tried once: after a failure `sync` sends it
+            courier.deliver(letter)
             last = time.monotonic()
-        signal.alarm(0)
+        alarm(0)
         time.sleep(POLL)
-
-
-def reason(error: Exception) -> str:
-    """Return the cause of a failed call in a few words."""
-    text = str(error)
-    for sign, words in (
-        ("refused", "connection refused"),
-        ("timed out", "no answer in time"),
-        ("resolve", "unknown host"),
-        ("Remote end closed", "connection closed"),
-        ("Connection aborted", "connection closed"),
-    ):
-        if sign in text:
-            return words
-    return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
 
 
 class _Courier:
@@ -79,21 +70,27 @@ class _Courier:
         self.box = box
         self.connection: tuple[MlflowClient, str] | None = None
 
-    def deliver(self, folder: Path, mode: str, tags: dict[str, str]) -> None:
+    def deliver(self, letter: dict[str, Any]) -> None:
+        from regen.tracking import registry
         from regen.tracking.mirror import Sender, connect
 
         uri = state.server()
         try:
+            folder, mode, tags = Path(letter["folder"]), letter["mode"], letter["tags"]
             with FileLock(folder / "lock"):  # a mirror of an earlier attempt may still be sending
                 self.connection = self.connection or connect(uri)
                 sender = Sender(*self.connection, uri, folder)
                 sender.describe(tags)
                 if mode == "evaluate":
                     sender.link()
+                measures = [state.Source.of(copy).measures() for copy in state.snapshots(folder)[-1:]]
                 sender.deliver()
+                if mode == "evaluate" and measures:
+                    registry.register(sender, measures[0])
             with suppress(FileNotFoundError):
                 (self.box / "behind").unlink()
         except Exception as error:
             traceback.print_exc()
             self.connection = None
-            (self.box / "behind").write_text(reason(error), encoding="utf-8")
+            with suppress(OSError):  # a full disk
+                (self.box / "behind").write_text(launch.reason(error), encoding="utf-8")

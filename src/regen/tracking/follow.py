@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import signal
+import sys
 import threading
 import time
 import traceback
@@ -15,7 +15,9 @@ from typing import TextIO
 from filelock import FileLock
 
 from regen.tracking import courier, lineage, state
-from regen.tracking.courier import GRACE, reason
+from regen.tracking.courier import GRACE
+from regen.tracking.launch import reason
+from regen.tracking.secrets import CleanLog, shown
 
 POLL = 1.0  # seconds between two looks at the files
 SLOWEST_POLL = 30.0  # while the server does not answer
@@ -32,6 +34,7 @@ def quieten(timeout: int) -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
 
 
@@ -41,7 +44,8 @@ def follow(folder: Path, mode: str, box: Path, after: float) -> None:
     A training is followed from `after` seconds on, until the stage that started this ends. A shorter one, and an evaluation,
     waits for its end and goes with the courier: most of what it takes to send them is importing mlflow.
     """
-    os.nice(10)
+    if hasattr(os, "nice"):
+        os.nice(10)
     quieten(timeout=10)
     voice = _own_voice(folder / "log")
     parent, ended = os.getppid(), threading.Event()
@@ -70,7 +74,9 @@ def _end_within(seconds: float, ended: threading.Event, parent: int) -> bool:
 
 
 def _tags(folder: Path, mode: str) -> dict[str, str]:
-    noted = state.read(folder / "training.json")
+    noted = state.training(folder)
+    if not noted:
+        raise ValueError(f"{folder}: no note of a training, or half of one")
     if mode == "evaluate":
         return lineage.of_model(str(noted["run"]["key"]))
     tags = lineage.of_training(noted["run"])
@@ -103,8 +109,9 @@ class _Follower:
                 delay = POLL
             except Exception as error:
                 traceback.print_exc()
-                state.say(self.folder, "behind")
-                self._say(f"{state.shown(uri)}: {reason(error)}; the work goes on, `make mlflow-sync` sends what is missing")
+                with suppress(OSError):  # a full disk
+                    state.say(self.folder, "behind")
+                self._say(f"{shown(uri)}: {reason(error)}; the work goes on, `make mlflow-sync` sends what is missing")
                 sender, delay = None, min(2 * delay, SLOWEST_POLL)
             if last:
                 return
@@ -121,9 +128,9 @@ class _Follower:
 
 def _own_voice(log: Path) -> TextIO:
     """Send what libraries print to a log, and return the stage's stderr for lines of our own."""
-    voice = os.fdopen(os.dup(2), "w")
-    with log.open("w", encoding="utf-8") as file:
-        os.dup2(file.fileno(), 2)
+    voice = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
+    sys.stderr = clean = CleanLog(log, state.server())
+    os.dup2(clean.fileno(), 2)
     return voice
 
 
@@ -135,6 +142,7 @@ def _watch(ended: threading.Event, voice: TextIO) -> None:
 
 def _end(ended: threading.Event, voice: TextIO) -> None:
     """Let go of the stage's stderr, as a reader of it would wait for us, and end soon in any case."""
-    signal.alarm(GRACE)  # its default action ends the process, also one that hangs in a call
-    voice.close()
+    courier.alarm(GRACE)
+    with suppress(OSError):
+        voice.close()
     ended.set()

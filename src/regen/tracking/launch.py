@@ -15,6 +15,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,8 +23,18 @@ from typing import Any
 import regen
 from regen import paths
 from regen.tracking import state
+from regen.tracking.secrets import clean, shown
 
 AFTER = 20.0  # seconds of training from which on it can be watched in MLflow
+REASONS = (
+    ("refused", "connection refused"),
+    ("timed out", "no answer in time"),
+    ("resolve", "unknown host"),
+    ("Remote end closed", "connection closed"),
+    ("Connection aborted", "connection closed"),
+    ("error code 401", "user or password refused (HTTP 401)"),
+    ("error code 403", "not allowed (HTTP 403)"),
+)
 PATIENCE = 3.0  # seconds that `finish` gives a mirror that has reached its server and is not behind
 
 
@@ -39,6 +50,7 @@ class Mirror:
     ) -> None:
         """Start the child for the training noted in `folder`; nothing without one."""
         self.folder, self.source, self.mode = folder, source, mode
+        self.noted = state.training(folder) if folder else {}
         self.child: subprocess.Popen[bytes] | None = None
         if folder:
             state.say(folder, "waiting")
@@ -56,10 +68,17 @@ class Mirror:
             if self.mode == "train" or status == "FINISHED":
                 state.snapshot(folder, self.source)
             if self.mode == "train":
-                noted = state.read(folder / "training.json")
+                noted = state.training(folder) or self.noted
                 state.write(folder / "training.json", noted | {"status": status, "ended": state.milliseconds()})
         except Exception as error:
-            _say(f"{type(error).__name__}: {error}; this run stays incomplete in MLflow")
+            _say(f"{reason(error)}; this run stays incomplete in MLflow")
+        try:
+            self._let_go(folder)
+        except Exception as error:
+            _say(f"{reason(error)}; `make mlflow-sync` sends what is missing")
+
+    def _let_go(self, folder: Path) -> None:
+        """Tell the child that the stage has ended, and give it a moment."""
         if self.child is None or self.child.stdin is None:
             return
         said = state.said(folder)
@@ -67,13 +86,13 @@ class Mirror:
         uri = state.server()
         if said == "waiting":  # the courier's from here on; how it fared with the last letters, it has noted
             if problem := state.problem():
-                _say(f"{state.shown(uri)}: {problem}; `make mlflow-sync` sends what is missing")
+                _say(f"{shown(uri)}: {problem}; `make mlflow-sync` sends what is missing")
             return
         try:
             self.child.wait(timeout=PATIENCE if said == "ready" else 0.2)  # a server that is slow now stays slow
         except subprocess.TimeoutExpired:
             if said != "behind" and not uri.startswith("sqlite:"):  # a file does not go away
-                _say(f"still sending to {state.shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
+                _say(f"still sending to {shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
 
     def __enter__(self) -> Mirror:
         """Return the mirror; leaving the block finishes it."""
@@ -96,16 +115,17 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
         if not _wanted():
             return Mirror()
         folder = state.folder(key, signature)
-        before = state.read(folder / "training.json")
-        if before.get("status", "FINISHED") == "FINISHED":  # none, or one that is complete
+        before = state.training(folder)
+        if before.get("status", "FINISHED") == "FINISHED" or not state.ours(before):  # none, a complete one, another clone's
             before = {"training": uuid.uuid4().hex, "attempt": 0, "started": state.milliseconds()}
-        work = (paths.WORK / "train" / key / signature).resolve()
+        work = (paths.training(key) / signature).resolve()
         attempt = before["attempt"] + 1
         training = {
             "training": before["training"],
             "attempt": attempt,
             "started": before["started"],
             "status": None,
+            "clone": state.clone(),
             "work": str(work),
             "run": {"key": key, "signature": signature, "params": dict(params), "dataset": dataset},
             "tags": _tags(key) | {"device": device, "attempt": str(attempt)},
@@ -114,7 +134,7 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
         state.write(folder.parent / "current.json", {"signature": signature})
         return Mirror(folder, state.Source.of(work), after=after)
     except Exception as error:
-        _say(f"{type(error).__name__}: {error}; this training is not mirrored")
+        _say(f"{reason(error)}; this training is not mirrored")
         return Mirror()
 
 
@@ -125,11 +145,11 @@ def report(key: str) -> Mirror:
         if not run or not _wanted():
             return Mirror()
         folder = state.folder(key, run["signature"])
-        if not (folder / "training.json").exists():
+        if not state.training(folder):
             state.note_restored(folder, run)
         return Mirror(folder, state.Source.workspace(key), "evaluate")
     except Exception as error:
-        _say(f"{type(error).__name__}: {error}; this evaluation is not mirrored")
+        _say(f"{reason(error)}; this evaluation is not mirrored")
         return Mirror()
 
 
@@ -162,7 +182,9 @@ def _tags(key: str) -> dict[str, str]:
 def git(*arguments: str) -> str | None:
     """Return what git says, or None where it can't say anything."""
     try:
-        answer = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=5, check=True)
+        answer = subprocess.run(
+            ["git", *arguments], capture_output=True, encoding="utf-8", errors="replace", timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
@@ -183,5 +205,15 @@ def _python_path() -> str:
     return os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def reason(error: Exception) -> str:
+    """Return what went wrong in a few words, without what opens the server."""
+    text = clean(str(error), state.server())
+    for sign, words in REASONS:
+        if sign in text:
+            return words
+    return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
+
+
 def _say(line: str) -> None:
-    print(f"tracking: {line}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):  # a terminal that is gone, a log on a full disk
+        print(f"tracking: {line}", file=sys.stderr, flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import math
 import re
@@ -20,12 +19,11 @@ from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
-from PIL import Image
 
 from regen import paths
-from regen.tracking import launch, lineage, state
+from regen.tracking import launch, lineage, secrets, state
+from regen.tracking.values import finite, flat, named, picture
 
-LARGEST = 1.7976931348623157e308  # stands for infinity, in MLflow's databases and here
 BATCH = 500  # points in one request; MLflow takes 1,000
 
 
@@ -39,14 +37,16 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
     One experiment, `regen`, holds the models of all data sets: MLflow compares runs within an experiment, filters them
     by model and shows their data set in a column. `MLFLOW_EXPERIMENT_NAME` chooses another.
     """
-    database = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
+    database = state.database(uri)
+    if database and not database.parent.is_dir():  # MLflow would try for minutes
+        raise NotADirectoryError(f"{database.parent}: no such folder")
     name = environ.get("MLFLOW_EXPERIMENT_NAME") or "regen"
     with FileLock(f"{database}.lock", timeout=120) if database else nullcontext():  # mlflow's schema creation races
-        client = MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=secrets.handed_over(state.store(uri)))
         if found := client.get_experiment_by_name(name):
             return client, found.experiment_id
         # A server has its own place for artefacts; a database would put them into the working directory.
-        place = Path(database).parent if database else paths.root()
+        place = database.parent if database else paths.root()
         location = None if re.match(r"https?:|databricks", uri) else (place / "mlartifacts").resolve().as_uri()
         try:
             return client, client.create_experiment(name, artifact_location=location)
@@ -54,6 +54,10 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
             if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := client.get_experiment_by_name(name)):
                 return client, found.experiment_id  # another process was faster
             raise
+
+
+class DamagedNoteError(Exception):
+    """What was noted of a training is gone, or half of it."""
 
 
 class Sender:
@@ -71,12 +75,10 @@ class Sender:
             DeletedRunError: somebody deleted the run on the server.
             mlflow.exceptions.MlflowException: the server can't be reached, or refused.
         """
-        self.client, self.uri, self.folder = client, state.shown(uri), folder
-        self.training = state.read(folder / "training.json")
-        self.note = state.read(folder / "sent.json")
+        self.client, self.uri, self.folder = client, secrets.shown(uri), folder
+        self.training = self._noted()
+        self.note = state.sendings(folder, self.training["training"])
         self.sent: Counter[str] = Counter()
-        if self.note.get("training") != self.training["training"] or not self.note:
-            self.note = {"training": self.training["training"], "times": {}, "servers": {}}
         found = self._find(experiment)
         self.created = found is None
         self.run = found or self._create(experiment)
@@ -97,8 +99,9 @@ class Sender:
         """Send tags and params that the run lacks, and tie it to its data set by DVC's hash."""
         run = self.training["run"]
         data, run_id = self.run.data, self.run.info.run_id
-        params = [Param(name, value) for name, value in _flat(run.get("params", {})).items() if name not in data.params]
-        changed = [RunTag(name, value) for name, value in tags.items() if data.tags.get(name) != value]
+        given = {name: secrets.sent_value(value) for name, value in flat(run["params"]).items()}
+        params = [Param(name, value) for name, value in given.items() if name not in data.params]
+        changed = [RunTag(name, value) for name, value in secrets.sent(tags).items() if data.tags.get(name) != value]
         for start in range(0, max(len(params), len(changed)), 100):
             self.client.log_batch(run_id, params=params[start : start + 100], tags=changed[start : start + 100])
         digest = (data.tags | tags).get(lineage.data_tag(run))
@@ -116,8 +119,9 @@ class Sender:
         self._send_points(self._history(source) + self._evaluation(source))
         pictures = source.pictures()
         for step in sorted(pictures.keys() - self.images):
-            with Image.open(pictures[step]) as image:
-                self.client.log_image(self.run.info.run_id, image, key="progress", step=step, synchronous=True)
+            if (image := picture(pictures[step])) is None:
+                continue
+            self.client.log_image(self.run.info.run_id, image, key="progress", step=step, synchronous=True)
             self.images.add(step)
             self.sent["images"] += 1
         if pictures:
@@ -147,11 +151,11 @@ class Sender:
         Returns:
             whether the run's status changed.
         """
-        self.training = state.read(self.folder / "training.json")
+        self.training = self._noted()
         copies = state.snapshots(self.folder)
         status = self.training["status"] or "KILLED"  # a trainer that is gone and said nothing
         sources = [state.Source.of(copy) for copy in copies[-1:]]
-        if status != "FINISHED":
+        if status != "FINISHED" and self.training["work"]:
             sources.append(state.Source.of(Path(self.training["work"])))
         if workspace and state.restored(self.key).get("signature") == self.training["run"]["signature"]:
             measured = lineage.evaluated(self.key)  # else metrics and figures are an earlier model's
@@ -174,7 +178,8 @@ class Sender:
         state.write(current, {"signature": self.training["run"]["signature"]})
         if (self.created and self.training["training"] is None) or before == self.training["run"]["signature"]:
             return False
-        name = environ.get("DVC_EXP_NAME") or launch.git("rev-parse", "--short", "HEAD")
+        private = secrets.PRIVATE in environ
+        name = (not private and environ.get("DVC_EXP_NAME")) or launch.git("rev-parse", "--short", "HEAD")
         earlier = self.run.data.tags.get("dvc.restored", "").split()
         if name and name not in earlier:
             self.describe({"dvc.restored": " ".join([*earlier, name][-20:])})
@@ -209,7 +214,7 @@ class Sender:
         return found
 
     def _create(self, experiment: str) -> Run:
-        run, tags = self.training["run"], self.training["tags"]
+        run, tags = self.training["run"], secrets.sent(self.training["tags"])
         name = " ".join(filter(None, [run["key"], tags.get("dvc.exp_name")]))
         tags = tags | {
             "regen.training": self.training["training"] or "",
@@ -217,7 +222,7 @@ class Sender:
             "regen.model": run["key"],
             "dvc.signature": run["signature"],
             "mlflow.source.type": "LOCAL",
-            "mlflow.user": getpass.getuser(),
+            **secrets.sent({"mlflow.user": secrets.user()}),
         }
         created = self.client.create_run(experiment, self.training.get("started"), tags, name)
         self._remember(run_id=created.info.run_id)
@@ -227,17 +232,17 @@ class Sender:
         metrics = []
         for epoch, values in source.rows():
             for column, value in values.items():
-                key = _name(f"train/{column}")
+                key = named(f"train/{column}")
                 if epoch not in self.points.get(key, {}):
                     time = self.note["times"].setdefault(str(epoch), state.milliseconds())
-                    metrics.append(Metric(key, _finite(value), time, epoch))
+                    metrics.append(Metric(key, finite(value), time, epoch))
         return metrics
 
     def _evaluation(self, source: state.Source) -> list[Metric]:
         """A changed figure of the same model (new evaluation code) is the next step; the same figure is sent once."""
         metrics = []
         for measure, number in source.measures().items():
-            key, value = _name(measure), _finite(number)
+            key, value = named(measure), finite(number)
             steps = self.points.get(key, {})
             last = steps[max(steps)] if steps else None
             if last is None or not (last == value or (math.isnan(last) and math.isnan(value))):
@@ -268,28 +273,14 @@ class Sender:
         self._remember()
         self.sent["figures"] += 1
 
+    def _noted(self) -> dict[str, Any]:
+        if not (note := state.training(self.folder)):
+            raise DamagedNoteError(self.folder / "training.json")
+        return note
+
     def _remember(self, **facts: str) -> None:
         server = self.note["servers"].setdefault(self.uri, {})
         if server.get("run_id") != facts.get("run_id", server.get("run_id")):
             server.clear()  # another run has none of the old one's figures
         server.update(facts)
         state.write(self.folder / "sent.json", self.note)
-
-
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in params.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[_name(f"{prefix}{name}")] = str(value)
-    return flat
-
-
-def _name(text: str) -> str:
-    """Return a name that MLflow takes."""
-    return re.sub(r"[^\w\-. /:]", "_", text)
-
-
-def _finite(value: float) -> float:
-    return max(-LARGEST, min(LARGEST, value)) if not math.isnan(value) else value

@@ -13,8 +13,9 @@ import tenacity
 from regen import paths
 from regen.errors import UserError
 from regen.tracking import lineage, state
-from regen.tracking.courier import reason
 from regen.tracking.follow import quieten
+from regen.tracking.launch import reason
+from regen.tracking.secrets import shown
 
 if TYPE_CHECKING:
     from regen.tracking.mirror import Sender
@@ -35,6 +36,7 @@ def sync() -> None:
         return
     if importlib.util.find_spec("mlflow") is None:
         raise UserError("mlflow is not installed, so there is nothing to send with; install it with `make setup`")
+    behind = state.box() / "behind"  # named after the environment that is changed next
     quieten(timeout=10)
     here = _note_restored()
     from mlflow.exceptions import MlflowException
@@ -42,27 +44,35 @@ def sync() -> None:
 
     from regen.tracking.mirror import connect
 
-    failures = (MlflowException, SQLAlchemyError, OSError)
+    failures = (MlflowException, SQLAlchemyError, OSError, ImportError, UnicodeError)  # a driver that is missing, an odd address
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(failures),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
         wait=tenacity.wait_exponential(max=4),
         reraise=True,
     )
+    lines, left = 0, list[str]()
     try:
         client, experiment = connect(uri)  # a server that is not there is noticed at the first call
-        lines = 0
         for folder in state.folders():
-            if line := retrying(_bring_up, client, experiment, uri, folder, folder in here):
+            try:
+                line = retrying(_bring_up, client, experiment, uri, folder, folder in here)
+            except Exception as error:  # of this training, unless the server is gone
+                client.get_experiment(experiment)
+                line = f"{folder.parent.name} ({folder.name}): not sent: {reason(error)}"
+                left.append(folder.parent.name)
+            if line:
                 print(line, flush=True)
                 lines += 1
         for line in retrying(_close_orphans, client, experiment, uri):
             print(line, flush=True)
             lines += 1
     except failures as error:
-        problem = f"{state.shown(uri)}: the tracking server can't be used ({reason(error)})"
+        problem = f"{shown(uri)}: the tracking server can't be used ({reason(error)})"
         raise UserError(f"{problem}; nothing is lost: run `make mlflow-sync` again when it can") from None
-    (state.box() / "behind").unlink(missing_ok=True)
+    behind.unlink(missing_ok=True)
+    if left:
+        raise UserError(f"{shown(uri)}: not sent, for the reasons above: {', '.join(sorted(left))}; what is complete was sent")
     if not lines:
         print("nothing to send: no model was trained here yet")
 
@@ -70,11 +80,11 @@ def sync() -> None:
 def _note_restored() -> set[Path]:
     """Return the tracking folders of the models in the workspace; models that were trained elsewhere get one."""
     here = set()
-    for path in sorted(paths.model("x").parent.glob("*/model.json")):
+    for path in sorted(paths.MODELS.glob("*/model.json")):
         if run := state.restored(path.parent.name):
             folder = state.folder(run["key"], run["signature"])
             here.add(folder)
-            if not (folder / "training.json").exists():
+            if not state.training(folder):
                 state.note_restored(folder, run)
     return here
 
@@ -83,8 +93,12 @@ def _bring_up(client: Any, experiment: str, uri: str, folder: Path, here: bool) 
     """Bring one training up to date. Returns the line to print; None where an old training needs nothing."""
     from regen.tracking.mirror import DeletedRunError, Sender
 
-    training = state.read(folder / "training.json")
-    name = f"{training['run']['key']} ({folder.name})"
+    training = state.training(folder)
+    name = f"{folder.parent.name} ({folder.name})"
+    if not training:
+        return f"{name}: {folder / 'training.json'} is damaged; left out"
+    if training["status"] is None and not state.ours(training):
+        return f"{name}: is the training of another copy of this repository; left to it"
     if training["status"] == "FINISHED" and not here and not state.snapshots(folder):
         return None
     try:
@@ -93,7 +107,8 @@ def _bring_up(client: Any, experiment: str, uri: str, folder: Path, here: bool) 
                 return f"{name}: is being trained"
             sender = Sender(client, experiment, uri, folder)
             tags = lineage.of_model(sender.key) if here else {}
-            sender.describe(training["tags"] | state.read(folder / "lineage.json") | tags)
+            noted = {tag: value for tag, value in state.read(folder / "lineage.json").items() if isinstance(value, str)}
+            sender.describe(training["tags"] | noted | tags)
             done = _done(sender, here)
     except filelock.Timeout:
         return f"{name}: is being mirrored"
@@ -111,17 +126,32 @@ def _done(sender: Sender, here: bool) -> str:
         done.append(
             "sent " + ", ".join(f"{count} {what if count > 1 else what[:-1]}" for what, count in sorted(sender.sent.items()))
         )
+    if here and sender.training["status"] == "FINISHED":
+        done += _registered(sender)
     if closed:
         done.append(f"closed as {sender.training['status'] or 'KILLED'}")
     return ", ".join(done)
+
+
+def _registered(sender: Sender) -> list[str]:
+    """Return what there is to say of a model's version in the registry: which one was made, or why none was."""
+    from regen.tracking import registry
+
+    measures = state.Source.workspace(sender.key).measures() if lineage.evaluated(sender.key) else {}
+    try:
+        version = registry.register(sender, measures)
+    except UserError as error:
+        return [f"not registered: {error}"]
+    return [f"registered as version {version}"] if version else []
 
 
 def _close_orphans(client: Any, experiment: str, uri: str) -> list[str]:
     """Close RUNNING runs that this clone started and that no living trainer or mirror of it holds."""
     held = set()
     for folder in state.folders():
-        note = state.read(folder / "sent.json").get("servers", {}).get(state.shown(uri), {})
-        if _alive(state.read(folder / "training.json")) or _taken(folder / "lock"):
+        training = state.training(folder)
+        note = state.sendings(folder, training.get("training"))["servers"].get(shown(uri), {})
+        if (training and _alive(training)) or _taken(folder / "lock"):
             held.add(note.get("run_id"))
     query = f"attributes.status = 'RUNNING' and tags.`regen.clone` = '{state.clone()}'"
     lines = []

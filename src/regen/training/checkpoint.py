@@ -10,23 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from regen import paths
-from regen.errors import UserError
 
-FILE = "checkpoint.safetensors"
+FILE, BEFORE = "checkpoint.safetensors", "checkpoint_before.safetensors"  # the last one, and the one before it
 
 
 def signature(**parts: Any) -> str:
@@ -40,49 +36,23 @@ def signature(**parts: Any) -> str:
 
 def folder(key: str, signature: str) -> Path:
     """Return the work folder `.work/train/<key>/<signature>`."""
-    return paths.WORK / "train" / key / signature
-
-
-@contextmanager
-def held(folder: Path, name: str) -> Iterator[None]:
-    """Hold a work folder; it is removed when the block succeeds and kept for a resume when it fails.
-
-    The lock is the operating system's: it ends with its process, however that ends.
-
-    Raises:
-        UserError: another process trains in this folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    holder = folder.with_suffix(".pid")
-    lock = filelock.FileLock(folder.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        pid = holder.read_text().strip() if holder.exists() else "unknown"
-        raise UserError(
-            f"{folder}: another training of {name} is at work here (process {pid}); "
-            "wait for it or stop it, then run again: it resumes where it was"
-        ) from None
-    try:
-        holder.write_text(f"{os.getpid()}\n")
-        yield
-        shutil.rmtree(folder, ignore_errors=True)
-        holder.unlink(missing_ok=True)
-    finally:
-        lock.release()
+    return paths.training(key) / signature
 
 
 def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Replace the checkpoint: written beside the old one, forced to disk, then renamed over it.
+    """Write a checkpoint with a SHA-256 of its content: beside the last one, forced to disk, then renamed into its place.
 
-    A kill or a full disk at any moment leaves the one before untouched.
+    A kill or a full disk at any moment leaves the last one untouched, and that one is kept as well.
     """
     partial = folder / (FILE + ".partial")
     try:
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        partial.write_bytes(safetensors.torch.save(content, metadata={"state": json.dumps(state)}))
+        text = json.dumps(state)
+        partial.write_bytes(safetensors.torch.save(content, metadata={"state": text, "sha256": _digest(content, text)}))
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        if (folder / FILE).exists():
+            (folder / FILE).replace(folder / BEFORE)
         partial.replace(folder / FILE)
     except OSError as error:
         partial.unlink(missing_ok=True)  # a full disk: give the space back
@@ -90,17 +60,75 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
         raise
 
 
-def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the checkpoint's tensors and state, or None where there is none or it is damaged (said on stderr)."""
-    path = folder / FILE
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])  # noqa: SIM118
-    except FileNotFoundError:
-        return None
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        print(f"{path}: damaged checkpoint ({error}); training starts from the beginning", file=sys.stderr)
-        return None
+Check = Callable[[dict[str, Tensor], dict[str, Any]], None]
+
+
+def load(folder: Path, check: Check | None = None) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return tensors and state of the last checkpoint, or of the one before where it is damaged; None where there is none.
+
+    `check` raises ValueError for what the caller cannot go on from; that counts as damage too. What is damaged is said on stderr.
+    """
+    paths = [path for path in (folder / FILE, folder / BEFORE) if path.exists()]
+    for path in paths:
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                text, digest = (file.metadata()[name] for name in ("state", "sha256"))
+            if _digest(tensors, text) != digest:
+                raise ValueError("its SHA-256 is not the one of its content")
+            state = json.loads(text)
+            if check:
+                check(tensors, state)
+        except PermissionError:
+            raise
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            then = "the one before is taken" if path != paths[-1] else "training starts from the beginning"
+            print(f"{path}: damaged checkpoint ({' '.join(str(error).split())}); {then}", file=sys.stderr)
+        else:
+            return tensors, state
+    return None
+
+
+def fits(
+    tensors: Mapping[str, Tensor], state: Any, wanted: Mapping[str, Tensor], steps: int, per_epoch: int, patience: bool
+) -> None:
+    """Check that a training of so many steps, whose own state is like `wanted`, can go on from a checkpoint.
+
+    Raises:
+        ValueError: a tensor that is missing, unknown, or of another shape or type, or a step or a history that is not its own.
+    """
+    step, history = (state.get(name) for name in ("step", "history")) if isinstance(state, dict) else (None, None)
+    if type(step) is not int or not 0 <= step <= steps:
+        raise ValueError(f"step {step!r}, expected 0 to {steps}")
+    if not isinstance(history, list) or len(history) != step // per_epoch or not all(map(_is_row, history)):
+        raise ValueError(f"its history is not that of {step} steps")
+    columns = history[0].keys() if history else set[str]()
+    if any(row.keys() != columns for row in history) or (history and ("validation_loss" in columns) != patience):
+        raise ValueError("its history has other columns")
+    sums = {name for name in tensors if name.startswith("sums/")}
+    if bool(sums) != bool(step % per_epoch) or (history and {name.removeprefix("sums/") for name in sums} - columns):
+        raise ValueError(f"its figures are not those of step {step}")
+    best = {name.replace("model/", "best/", 1) for name in wanted if name.startswith("model/") and patience and history}
+    if odd := sorted({*wanted, *sums, *best} ^ tensors.keys()):
+        raise ValueError(f"{odd[0]} is {'unknown' if odd[0] in tensors else 'missing'}")
+    for name, tensor in tensors.items():
+        like = wanted.get(name.replace("best/", "model/", 1))
+        shape, dtype = ((), tensor.dtype) if like is None else (tuple(like.shape), like.dtype)
+        if (tuple(tensor.shape), tensor.dtype) != (shape, dtype):
+            raise ValueError(f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, expected {dtype} of {shape}")
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and all(type(value) in (int, float) for value in row.values())
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of a text and of all tensors: their names, types, shapes and bytes."""
+    sha256 = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha256.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

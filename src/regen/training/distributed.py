@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from regen.errors import UserError
+
+T = TypeVar("T")
 
 
 class Devices:
@@ -27,6 +33,7 @@ class Devices:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
         torch.set_deterministic_debug_mode("error")  # what use_deterministic_algorithms does, less 3 s of imports
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # halves the speed
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 is 24 bits of mantissa, not 11
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -37,6 +44,7 @@ class Devices:
         self.bf16 = precision == "bf16" or (precision == "auto" and self._multiplies_bf16())
         if self.world_size > 1 and not dist.is_initialized():
             dist.init_process_group("gloo" if self.device.type == "cpu" else "nccl")
+            atexit.register(self.close)  # also of an error: what ends with its group's threads still at work aborts
 
     @property
     def main(self) -> bool:
@@ -63,12 +71,51 @@ class Devices:
         for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Return the mean of a tensor over the processes."""
+    def agree(self, model: torch.nn.Module) -> None:
+        """Give every process the first one's weights."""
         if self.world_size > 1:
-            dist.all_reduce(value)
-            value /= self.world_size
-        return value
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, 0)
+
+    def check_agreement(self, model: torch.nn.Module) -> None:
+        """Compare the sum of all weights.
+
+        Raises:
+            UserError: a process has others than the first one.
+        """
+        if self.world_size > 1:
+            least = torch.stack([parameter.detach().double().sum() for parameter in model.parameters()]).sum()
+            most = least.clone()
+            dist.all_reduce(least, dist.ReduceOp.MIN)
+            dist.all_reduce(most, dist.ReduceOp.MAX)
+            if least != most:
+                raise UserError(
+                    f"{self.world_size} processes that train one model hold different weights; start all of them again"
+                )
+
+    def means(self, figures: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean of each scalar over the processes: one exchange."""
+        if self.world_size == 1 or not figures:
+            return figures
+        values = torch.stack([value.float() for value in figures.values()])
+        dist.all_reduce(values)
+        return dict(zip(figures, (values / self.world_size).unbind(), strict=True))
+
+    def from_first(self, read: Callable[[], T]) -> T:
+        """Return what the first process reads, in every process: their hosts may share no disk."""
+        if self.world_size == 1:
+            return read()
+        found: list[Any] = [read() if self.main else None]
+        dist.broadcast_object_list(found, 0)
+        result: T = found[0]
+        return result
+
+    def gathered(self, text: str) -> list[str]:
+        """Return what each process says."""
+        found = [text] * self.world_size
+        if self.world_size > 1:
+            dist.all_gather_object(found, text)
+        return found
 
     def barrier(self) -> None:
         """Wait for the other processes."""
@@ -76,8 +123,8 @@ class Devices:
             dist.barrier()
 
     def close(self) -> None:
-        """Leave the group of processes."""
-        if self.world_size > 1:
+        """Leave the group of processes, once."""
+        if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
     def _multiplies_bf16(self) -> bool:

@@ -60,8 +60,13 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
     if patience and next(batches.validation(), None) is None:
         raise UserError(f"models.{name}.patience: {patience} epochs without a better validation loss, but {model.data.dataset} "
                         "has no validation split; choose one there, or set patience: 0")  # fmt: skip
-    if (saved_state := checkpoint.load(folder)) is not None:
-        tensors, state = saved_state
+    total = config.epochs * batches.per_epoch
+    wanted = _tensors(_parts(model, average, optimizers))
+    found = devices.from_first(lambda: checkpoint.load(
+        folder, lambda tensors, state: checkpoint.fits(tensors, state, wanted, total, batches.per_epoch, bool(patience))
+    ))  # fmt: skip
+    if found is not None:
+        tensors, state = found
         step, history = state["step"], state["history"]
         parts = checkpoint.parts(tensors)
         model.load_state_dict(parts["model"])
@@ -74,14 +79,18 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         print(f"{name}: resumes at step {step}", file=sys.stderr)
     first_bad = torch.full((), -1, device=devices.device)  # first step whose loss was not finite: asked for now and then
     saved = started = time.monotonic()
-    total, first = config.epochs * batches.per_epoch, step
+    first = step
     if patience and history and since_best(history) >= patience:
         total = step
     progress = tqdm(total=total, initial=step, desc=name, unit="step", disable=None if devices.main else True, dynamic_ncols=True)
 
     while step < total:
         torch.manual_seed(derive_seed(seed, "step", step, devices.rank))
+        if step and step == model.pretrained_at:
+            model.eval().end_pretraining(batches(done)["x"] for done in range(max(0, step - batches.per_epoch), step))
+            devices.agree(model.train())
         batch, model.step = batches(step), step
+        share = scheduled(config.schedule, _time(step, model.pretrained_at, total))
         for network, parameters in networks.items():
             with devices.autocast():
                 loss, figures = model.loss(batch, network)
@@ -89,10 +98,12 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             optimizer.zero_grad()
             loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
             devices.average_gradients(parameters.values())
+            norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters.values() if parameter.grad is not None])
             if config.gradient_clip:
-                nn.utils.clip_grad_norm_(parameters.values(), config.gradient_clip)
-            optimizer.step(model.learning_rate(network) * scheduled(config.schedule, step / total))
+                nn.utils.clip_grads_with_norm_(parameters.values(), config.gradient_clip, norm)
+            optimizer.step(model.learning_rate(network) * share)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), step, first_bad)
+            figures = {**devices.means(figures), f"{network}_gradient_norm".removeprefix("network_"): norm}
             for figure, value in figures.items():
                 sums[figure] = sums.get(figure, 0) + value
         step += 1
@@ -111,7 +122,9 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             )
         if position == 0:
             ordered = sorted(sums.items(), key=lambda item: (item[0] == "loss", item[0]))  # DVC plots the last column
-            means = {figure: float(devices.mean(value / batches.per_epoch)) for figure, value in ordered}
+            means = {"learning_rate": config.learning_rate * share}
+            means |= {figure: float(value / batches.per_epoch) for figure, value in ordered}
+            devices.check_agreement(model)
             if patience:
                 now = _result(model, average)
                 means["validation_loss"] = validation_loss(now, batches, seed)
@@ -128,13 +141,10 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
                 _report(
                     progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)
                 )
-        if due and devices.main:
-            parts = {"model": model.state_dict(), "sums": sums, **{network: opt.state for network, opt in optimizers.items()}}
-            if average is not None:
-                parts["average"] = average.state_dict()
-            if best is not None:
-                parts["best"] = best
-            _save(folder, step, history, parts)
+        if due:
+            if devices.main:
+                parts = _parts(model, average, optimizers) | {"sums": sums} | ({} if best is None else {"best": best})
+                checkpoint.save(folder, _tensors(parts), {"step": step, "history": history})
             saved = time.monotonic()
     progress.close()
     final = _result(model, average)
@@ -178,6 +188,12 @@ def scheduled(schedule: str, t: float) -> float:
     return 1.0
 
 
+def _time(step: int, pretrained_at: int, total: int) -> float:
+    """Return the time in [0, 1) within a training's phase: what is learned first, or what follows."""
+    begin, end = (0, min(pretrained_at, total)) if step < pretrained_at else (pretrained_at, total)
+    return (step - begin) / (end - begin)
+
+
 def _optimizer(config: TrainedConfig, parameters: dict[str, nn.Parameter]) -> Adam:
     return Adam(parameters, config.betas, config.weight_decay, decoupled=config.optimizer == "adamw")
 
@@ -203,9 +219,14 @@ def _result(model: TrainedModel, average: nn.Module | None) -> TrainedModel:
     return result.eval()
 
 
-def _save(folder: Path, step: int, history: list[dict[str, float]], parts: dict[str, dict[str, Tensor]]) -> None:
-    tensors = {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
-    checkpoint.save(folder, tensors, {"step": step, "history": history})
+def _parts(model: TrainedModel, average: nn.Module | None, optimizers: dict[str, Adam]) -> dict[str, dict[str, Tensor]]:
+    """Return the state of a training, part by part: what a checkpoint holds besides the figures of an epoch that has begun."""
+    parts = {"model": model.state_dict(), **{network: optimizer.state for network, optimizer in optimizers.items()}}
+    return parts if average is None else parts | {"average": average.state_dict()}
+
+
+def _tensors(parts: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
 
 
 def _report(progress: tqdm[Any], name: str, epoch: int, epochs: int, means: dict[str, float], left: float) -> None:

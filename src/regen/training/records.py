@@ -14,7 +14,7 @@ from torch import Tensor
 from regen.data import folders
 from regen.models.base import TrainedModel
 
-PREVIEW = 64  # images a picture
+PREVIEW, ROW = 64, 8  # images a picture, and a row of it
 
 
 def write_history(folder: Path, history: list[dict[str, float]]) -> None:
@@ -34,10 +34,10 @@ def write_preview(model: TrainedModel, batch: dict[str, Tensor], folder: Path, e
     if batch["x"].ndim != 4 or not (sample or reconstruct):
         return
     images = sample(PREVIEW, seed=0) if sample else reconstruct(batch["x"][:PREVIEW])
-    from torchvision.utils import make_grid  # on demand: it takes as long to import as numpy
-
-    levels = make_grid(images.clamp(0, 1), nrow=8, padding=0).mul(255).round().to(torch.uint8).cpu()
+    levels = images.clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    levels = torch.cat([levels, levels.new_zeros(-len(levels) % ROW, *levels.shape[1:])])
+    rows = levels.reshape(-1, ROW, *levels.shape[1:]).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (rows * H, ROW * W, C)
     content = io.BytesIO()
-    Image.fromarray(levels.permute(1, 2, 0).numpy()).save(content, format="PNG")
+    Image.fromarray((rows[:, :, 0] if rows.shape[2] == 1 else rows).numpy()).save(content, format="PNG")
     (folder / "progress").mkdir(exist_ok=True)
     folders.write(folder / "progress" / f"epoch_{epoch:04d}.png", content.getvalue())

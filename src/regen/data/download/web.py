@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import queue
+import re
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +20,12 @@ import urllib3
 from tqdm import tqdm
 
 from regen.data.download.mirrors import MirrorError
+from regen.data.folders import naming
 
 CONNECT_SECONDS = 4.0  # for each address of a host
 ANSWER_SECONDS = 10.0  # for name look-up, all addresses and the first line of the answer together
 STALL_SECONDS = 30.0  # without a single byte in the middle of a file
+SLOWEST, SLOW_AFTER = 1024, 30.0  # bytes a second on average, from so many seconds on
 ATTEMPTS = 5  # at a file whose server answers
 BACK_OFF_SECONDS = 0.5  # before the second attempt; doubled before each further one
 
@@ -71,24 +75,41 @@ def _attempt(url: str, partial: Path, name: str, limit: int, size: int | None) -
         return
     with _ask(url, have) as response:
         have = _position(response, partial, have)
-        length = int(response.headers.get("Content-Length", 0))
+        told = response.headers.get("Content-Length", "")
+        length = int(told) if re.fullmatch("[0-9]{1,18}", told) else 0
         bar = tqdm(desc=name, total=have + length or size, initial=have, unit="B", unit_scale=True, disable=None)
         try:
-            with bar, partial.open("ab" if have else "wb") as out:
-                for block in response.iter_content(BLOCK):
+            with bar, naming(partial), partial.open("ab" if have else "wb") as out:
+                for block in _blocks(response, have):
                     if "html" in response.headers.get("Content-Type", "") or (not have and _is_page(block)):
                         raise MirrorError("an HTML page instead of the file (a log-in or error page?)")
                     if have + len(block) > limit:
                         raise MirrorError(f"longer than the {limit:,} bytes expected")
                     have += out.write(block)
                     bar.update(len(block))
-        except requests.RequestException:
-            raise _BrokenError(f"cut short: connection lost after {have:,} bytes") from None
+        except _BrokenError:
+            raise
         except MirrorError:
             partial.unlink(missing_ok=True)
             raise
     if size is not None and have < size:
         raise _BrokenError(f"cut short: {have:,} of {size:,} bytes")
+
+
+def _blocks(response: requests.Response, have: int) -> Iterator[bytes]:
+    """Yield the body; whatever a server does wrong in it is a connection lost, and what never ends is too slow."""
+    start, got = time.monotonic(), 0
+    while True:
+        try:
+            block = response.raw.read1(BLOCK, decode_content=True)  # what is there: a whole block might drip in for hours
+        except Exception:  # of requests, urllib3, http.client, zlib: the server's doing in any case
+            raise _BrokenError(f"cut short: connection lost after {have + got:,} bytes") from None
+        if not block:
+            return
+        got += len(block)
+        if got < SLOWEST * (time.monotonic() - start - SLOW_AFTER):
+            raise _BrokenError(f"too slow: {got:,} bytes in {time.monotonic() - start:.0f} s")
+        yield block
 
 
 def _position(response: requests.Response, partial: Path, have: int) -> int:
@@ -102,6 +123,14 @@ def _position(response: requests.Response, partial: Path, have: int) -> int:
     if status not in (200, 206):
         raise MirrorError(f"HTTP {status}")
     return have if status == 206 else 0
+
+
+def session(url: str) -> requests.Session:
+    """Return what asks for `url`: from https, no redirect leads to where anybody on the way may change what comes."""
+    asks = requests.Session()
+    if url.startswith("https:"):
+        asks.adapters.pop("http://")
+    return asks
 
 
 def _is_page(start: bytes) -> bool:
@@ -118,7 +147,7 @@ def _ask(url: str, have: int) -> requests.Response:
 
     def ask() -> None:
         try:
-            answers.put(requests.get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, STALL_SECONDS)))
+            answers.put(session(url).get(url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, STALL_SECONDS)))
         except Exception as error:  # handed to the caller
             answers.put(error)
 
@@ -130,10 +159,10 @@ def _ask(url: str, have: int) -> requests.Response:
         raise MirrorError(f"no answer in {ANSWER_SECONDS:g} s") from None
     if isinstance(answer, requests.Response):
         return answer
-    if not isinstance(answer, requests.RequestException):
-        raise answer
     cause = answer.args[0] if answer.args else answer
-    if isinstance(cause, urllib3.exceptions.MaxRetryError):  # never connected, unlike a connection lost
-        _unreachable.add(host)
+    if isinstance(answer, requests.RequestException) and isinstance(cause, urllib3.exceptions.MaxRetryError):
+        _unreachable.add(host)  # never connected, unlike a connection lost
         raise MirrorError(f"unreachable ({type(cause.reason).__name__})")
-    raise _BrokenError(f"connection lost ({type(answer).__name__})")
+    if isinstance(answer, requests.ConnectionError | requests.Timeout):
+        raise _BrokenError(f"connection lost ({type(answer).__name__})")
+    raise MirrorError(f"no answer that can be read ({type(answer).__name__})")  # nonsense, or a redirect to nowhere

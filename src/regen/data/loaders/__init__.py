@@ -2,7 +2,7 @@
 
 A loader takes plain values and knows no model. Which one reads a data set stands in its statistics.json (`loader`):
 
-* `arrays`: examples that fit in memory, one row each;
+* `arrays`: examples, one row each, of any number;
 * `tiles`: tiles of large sections, read from a file when they are wanted;
 * `arithmetic`: queries, written in new handwriting at each step.
 """
@@ -33,6 +33,7 @@ class Share:
         device: where batches are wanted.
         rank, processes: of `processes` that train together, this is number `rank`.
         name: of the model, for messages.
+        flip, shift: how training images are augmented: mirrored left to right by chance, moved by so many pixels at the most.
     """
 
     batch_size: int
@@ -43,6 +44,8 @@ class Share:
     rank: int = 0
     processes: int = 1
     name: str = "model"
+    flip: bool = False
+    shift: int = 0
 
     @property
     def mine(self) -> slice:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from regen.data import arrays
 from regen.data.loaders import Share
+from regen.data.loaders.augment import refuse
 from regen.data.loaders.passes import Passes
 from regen.errors import UserError
 from regen.seeding import generator
@@ -20,9 +21,9 @@ from regen.seeding import generator
 Form = Literal["text", "image"]
 
 
-def read(folder: Path, share: Share, source: Form, target: Form, glyphs: int = 40, shift: int = 0) -> QueryBatches:
+def read(folder: Path, share: Share, source: Form, target: Form, glyphs: int = 40) -> QueryBatches:
     """Return the batches of prepared queries. Args: see `QueryBatches`."""
-    return QueryBatches(folder, share, source, target, glyphs, shift)
+    return QueryBatches(folder, share, source, target, glyphs)
 
 
 class QueryBatches:
@@ -30,21 +31,22 @@ class QueryBatches:
 
     Args:
         folder: of the prepared queries.
-        share: how much, and whose part.
+        share: how much, and whose part; a glyph that is read is moved at random by up to `share.shift` pixels to each side.
         source, target: whether queries and answers are tokens or images.
         glyphs: images of each character that the queries of one batch are written with.
-        shift: pixels by which a glyph that is read is moved at random, to each side.
 
     Raises:
-        UserError: there are fewer queries than one batch needs, or a process would get none.
+        UserError: there are fewer queries than one batch needs, a process would get none, or they are to be mirrored.
     """
 
-    def __init__(self, folder: Path, share: Share, source: Form, target: Form, glyphs: int, shift: int) -> None:
+    def __init__(self, folder: Path, share: Share, source: Form, target: Form, glyphs: int) -> None:
+        if share.flip:
+            refuse(share, "handwriting is not read in a mirror")
         content = arrays.load(folder, "train")
         self.passes, self.share = Passes(len(content["x"]), share), share
         self.per_epoch = self.passes.per_epoch
         self.queries, self.answers = (torch.from_numpy(content[name].copy()).long() for name in ("x", "answers"))
-        self.source, self.target, self.glyphs, self.shift = source, target, glyphs, shift
+        self.source, self.target, self.glyphs = source, target, glyphs
         self.handwriting = Handwriting(folder, "train", share.device) if "image" in (source, target) else None
 
     def __call__(self, step: int) -> dict[str, Tensor]:
@@ -75,8 +77,8 @@ class QueryBatches:
         symbols = len(self.handwriting.first)
         tokens = torch.arange(symbols).repeat_interleave(self.glyphs)
         images = self.handwriting.draw(tokens, draws)
-        if self.shift:
-            images = shifted(images, self.shift, draws)
+        if self.share.shift:
+            images = shifted(images, self.share.shift, draws)
         places = queries * self.glyphs + torch.randint(self.glyphs, queries.shape, generator=draws)
         return {"x": places, "glyphs": images, "glyph_tokens": tokens}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch import Tensor
 
 from regen.data import arrays
 from regen.data.loaders import Share
+from regen.data.loaders.ahead import Ahead
+from regen.data.loaders.augment import refuse
 from regen.data.loaders.passes import check_batch_size
 from regen.data.tiles.samplers import Tiles
 from regen.errors import UserError
@@ -28,7 +29,8 @@ class TileBatches:
     """Tiles of the training split, where the data set's sampler takes them. Tiles never run out: `steps_per_epoch` ends an epoch.
 
     Raises:
-        UserError: no `steps_per_epoch`, a share of tiles, a process without tiles, or a file that is missing or has changed.
+        UserError: no `steps_per_epoch`, a share of tiles, augmentation, a process without tiles, or a file that is missing or has
+            changed.
     """
 
     def __init__(self, folder: Path, share: Share) -> None:
@@ -38,18 +40,16 @@ class TileBatches:
             raise UserError(f"{where}.steps_per_epoch: expected 1 or more, as tiles never run out; got 0")
         if share.train_fraction < 1:
             raise UserError(f"{where}.train_fraction: expected 1, as tiles cannot be counted; got {share.train_fraction}")
+        refuse(share, "tiles are taken anywhere in a section and as they lie there")
         self.per_epoch, self.share = share.steps_per_epoch, share
         self.tiles = Tiles(folder, "train", share.batch_size, share.seed)
         validated = "validation" in arrays.statistics(folder)["splits"]
         self.held_out = Tiles(folder, "validation", VALIDATED, share.seed, purpose="validation") if validated else None
-        self._reader = ThreadPoolExecutor(1)
-        self._ahead: tuple[int, Future[Any]] | None = None
+        self._ahead = Ahead(lambda step: self.tiles.batch(step, share.mine), 1)
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return this process's share of one step's batch: `x` (n, 1, T, T) in [0, 1]."""
-        wanted = self._ahead[1] if self._ahead and self._ahead[0] == step else self._read(step)
-        self._ahead = step + 1, self._read(step + 1)
-        return self._on_device(wanted.result())
+        return self._on_device(self._ahead(step))
 
     def validation(self) -> Iterator[dict[str, Tensor]]:
         """Yield tiles of the validation split."""
@@ -57,9 +57,6 @@ class TileBatches:
             tiles = self.held_out.batch(0)
             for start in range(0, len(tiles), PART):
                 yield self._on_device(tiles[start : start + PART])
-
-    def _read(self, step: int) -> Future[Any]:
-        return self._reader.submit(self.tiles.batch, step, self.share.mine)
 
     def _on_device(self, tiles: Any) -> dict[str, Tensor]:
         return {"x": torch.from_numpy(tiles).to(self.share.device)[:, None].float().div_(255)}

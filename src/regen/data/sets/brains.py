@@ -7,23 +7,23 @@ a brain that was trained on would be no test.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 import numpy as np
-from PIL import Image
 from pydantic import Field, PositiveInt, model_validator
 
+from regen import paths
 from regen.blocks import DatasetConfig, suggestion
 from regen.data import folders
-from regen.data.tiles import sections, synthetic
-from regen.data.tiles.sections import Section
+from regen.data.tiles import pictures, sections, synthetic
+from regen.data.tiles.survey import Section, survey
 from regen.errors import UserError
 
 FILE, SOURCE = "sections.h5", "source.json"
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FEWEST = "fewest_images"
 LOADER = "tiles"
 SEED = 0  # the synthetic sections are one fixed data set, as real ones would be: `seed` in params.yaml is about models
@@ -59,9 +59,9 @@ def download(config: Config, folder: Path) -> dict[str, Any]:
     """
     place = folder / FILE
     if config.source == "file":
-        place = sections.located(config.path)
+        place = paths.located(config.path)
         with sections.opened(place) as file:
-            sections.survey(file)
+            survey(file)
     else:
         with h5py.File(place, "w") as file:
             if config.source == "synthetic":
@@ -69,38 +69,10 @@ def download(config: Config, folder: Path) -> dict[str, Any]:
                     for number in range(max(1, round(config.sections * images))):
                         file[f"{brain}/{number:04d}"] = synthetic.section(brain, number, config.scale, SEED)
             else:
-                pack(sections.located(config.path), file)
+                pictures.pack(paths.located(config.path), file)
     source = sections.digest(place)
     folders.write_json(folder / SOURCE, source)
     return {FILE: {**source, "mirrors": []}}
-
-
-def pack(folder: Path, file: h5py.File) -> None:
-    """Write the pictures of a folder, <brain>/<image>, into an HDF5 file, one at a time; colour becomes luminance (ITU-R 601).
-
-    Raises:
-        UserError: there is no such folder, it has no folders of pictures, or a picture is damaged or deeper than 8 bits.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; expected <brain>/<image>.png, jpg or tif in it")
-    pictures = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PICTURES and path.name[0] != ".")
-    if not pictures:
-        raise UserError(f"{folder}: no pictures; expected <brain>/<image>.png, jpg or tif in it")
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # a person's own sections may be as large as they are
-    try:
-        for path in pictures:
-            name = f"{path.parent.name}/{path.stem}"
-            if name in file:
-                raise UserError(f"{path}: two pictures of the name {path.stem} in {path.parent}; rename one")
-            try:
-                with Image.open(path) as picture:
-                    if picture.mode not in ("L", "RGB"):
-                        raise UserError(f"{path}: expected an 8-bit grey or RGB picture, got mode {picture.mode}")
-                    file[name] = np.asarray(picture.convert("L"))
-            except (OSError, SyntaxError):
-                raise UserError(f"{path}: damaged or not a picture; replace or remove it") from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -118,11 +90,11 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
     arrays: dict[str, np.ndarray] = {}
     levels: dict[str, np.ndarray] = {}
     with sections.opened(path) as file:
-        found = sections.survey(file)
+        found = survey(file)
         brains = sorted({section.brain for section in found})
         chosen = split(found, config, raw.name)
         refuse_small(found, config, path)
-        splits = {}
+        splits, alike = {}, dict[Section, bytes]()
         for name in ("train", "validation", "test"):
             members = [section for section in found if chosen[section.brain] == name]
             if not members:
@@ -135,6 +107,10 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
             arrays[f"{name}_names"] = np.array([section.name for section in members])
             arrays[f"cells_{name}"] = np.concatenate([structure.ravel() for _, structure in measured])
             splits[name] = {"count": len(members), **sections.moments(np.sum([counts for counts, _ in measured], axis=0))}
+            for section, parts in zip(members, measured, strict=True):
+                if np.count_nonzero(parts[0]) > 1:
+                    alike[section] = hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+        refuse_twins(alike, chosen, file)
     arrays["source"] = np.frombuffer(bytes.fromhex(source["sha256"]), np.uint8)  # other pixels, other digest of the data set
     description: dict[str, Any] = {
         "shape": [1, config.tile, config.tile],
@@ -189,6 +165,23 @@ def split(found: list[Section], config: Config, dataset: str) -> dict[str, str]:
         chosen[brain] = key.removesuffix("_brain")
         del left[brain]
     return chosen
+
+
+def refuse_twins(alike: dict[Section, bytes], chosen: dict[str, str], file: h5py.File) -> None:
+    """Refuse a section that stands in two splits, whatever its name: what is tested on would have been trained on.
+
+    Args:
+        alike: sections that are not of one grey level, with a digest of their grey levels and structure.
+        chosen: the split of each brain.
+        file: that they are read from: whether those of one digest are the same, their pixels say.
+    """
+    found: dict[bytes, list[Section]] = {}
+    for section, digest in alike.items():
+        for other in found.setdefault(digest, []):
+            if chosen[other.brain] != chosen[section.brain] and sections.same(file[other.name], file[section.name]):
+                names = " and ".join(f"{one.name} ({chosen[one.brain]})" for one in (other, section))
+                raise UserError(f"{file.filename}: {names} have the same pixels, so one is no test; remove one of the two")
+        found[digest].append(section)
 
 
 def refuse_small(found: list[Section], config: Config, path: Path) -> None:

@@ -62,6 +62,10 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
     tests = min(max(round(config.test_fraction * len(table)), 1), len(table) - 1)
     train, test = table[np.sort(order[tests:])], table[np.sort(order[:tests])]
     mean, std = train[:, :-1].mean(0), train[:, :-1].std(0)
+    if not std.all():
+        same = names[int(std.argmin())]
+        raise UserError(f"params.yaml: datasets.{raw.name}.test_fraction: {config.test_fraction} leaves {len(train)} to train "
+                        f"on, who all have the same {same}; expected a smaller one")  # fmt: skip
     arrays = {}
     for split, rows in (("train", train), ("test", test)):
         arrays[split] = (rows[:, :-1] - mean) / std

@@ -93,6 +93,9 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
         raise UserError(f"{raw}: {len(portraits)} punks but attributes of {len(attributes)}; {_remedy(raw)}")
     order = numpy_generator(seed, "punks", "test split").permutation(len(portraits))
     tests = round(config.test_fraction * len(portraits))
+    if not 0 < tests < len(portraits):
+        raise UserError(f"params.yaml: datasets.{raw.name}.test_fraction: {config.test_fraction} of {len(portraits):,} portraits "
+                        f"are {tests:,}, expected some to test and some to train on")  # fmt: skip
     splits = {"train": np.sort(order[tests:]), "test": np.sort(order[:tests])}
     arrays = {}
     for split, indices in splits.items():

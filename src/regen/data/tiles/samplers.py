@@ -214,7 +214,7 @@ class Tiles:
         index = arrays.load(folder, split)
         self.names, self.brains, self.sizes = index["names"], np.array(index["labels"]), np.array(index["x"])
         self.tile = int(statistics["shape"][-1])
-        cells = np.load(folder / f"cells_{split}.npy", mmap_mode="r")
+        cells = arrays.mapped(folder, f"cells_{split}.npy")
         self.sampler = SAMPLERS[sampler or statistics["sampler"]](self.sizes, self.brains, self.tile, cells)
         self.read = Reader(sections.unchanged(statistics["file"], folder.name), self.names, self.sizes, self.tile)
         self.batch_size, self.seed, self.purpose = batch_size, seed, purpose

@@ -6,12 +6,9 @@ Read in blocks, never an image whole: a file may be far larger than the memory. 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,22 +21,6 @@ from regen.errors import UserError
 
 BLOCK = 1 << 22  # pixels read at a time
 CELL = 64  # pixels a side of the squares whose structure is measured
-VERIFIED = paths.WORK / "verified"  # what has been hashed and not been touched since
-
-
-@dataclass(frozen=True)
-class Section:
-    """One image of a file."""
-
-    brain: str
-    key: str
-    height: int
-    width: int
-
-    @property
-    def name(self) -> str:
-        """Its path in the file."""
-        return f"{self.brain}/{self.key}"
 
 
 @contextmanager
@@ -49,10 +30,12 @@ def opened(path: Path) -> Iterator[h5py.File]:
     Raises:
         UserError: there is no such file, it is no HDF5 file, or it is cut short.
     """
+    if not path.is_file():  # HDF5 would wait for what comes through a pipe
+        raise UserError(f"{path}: no such file; expected an HDF5 file of sections")
     try:
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=1 << 20)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
+    except PermissionError:
+        raise
     except OSError as error:
         if "truncated" in str(error):
             raise UserError(f"{path}: cut short: an HDF5 file, but its end is missing; copy it again") from None
@@ -61,43 +44,6 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise UserError(f"{path}: cannot be read as HDF5 ({' '.join(str(error).split())})") from None
     with file:
         yield file
-
-
-def survey(file: h5py.File) -> list[Section]:
-    """Return all sections, by brain and key, from the headers alone.
-
-    Raises:
-        UserError: there are no groups, or something else than 2-D uint8 images with pixels in them: one line each.
-    """
-    path, found, problems = file.filename, list[Section](), list[str]()
-    groups = {name: item for name, item in sorted(file.items()) if isinstance(item, h5py.Group)}
-    if not groups:
-        raise UserError(f"{path}: no groups; expected one group a brain with its images in it")
-    for brain, group in groups.items():
-        if not len(group):
-            problems.append(f"{path}: {brain}: no images in this brain")
-        for key, item in sorted(group.items()):
-            problem = _problem(item)
-            if problem:
-                problems.append(f"{path}: {brain}/{key}: expected a 2-D uint8 image, got {problem}")
-            else:
-                found.append(Section(brain, key, *map(int, item.shape)))
-    if problems:
-        raise UserError("\n".join(problems[:20] + [f"{path}: ... and {len(problems) - 20} more"] * (len(problems) > 20)))
-    return found
-
-
-def _problem(item: Any) -> str:
-    if not isinstance(item, h5py.Dataset):
-        return "a group"
-    if item.shape is None or 0 in item.shape:
-        return f"an empty one of shape {item.shape}"
-    if item.ndim != 2:
-        return f"{item.ndim} dimensions, shape {item.shape}"
-    if item.dtype != np.uint8:
-        nan = item.dtype.kind == "f" and bool(np.isnan(item[: max(1, BLOCK // item.shape[1])]).any())
-        return f"{item.dtype} values" + (", NaN among them" if nan else "")
-    return ""
 
 
 def blocks(image: h5py.Dataset) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -115,7 +61,7 @@ def blocks(image: h5py.Dataset) -> Iterator[tuple[int, int, np.ndarray]]:
         for left in range(0, width, column):
             try:
                 x = image[top : top + row, left : left + column]
-            except OSError as error:
+            except (OSError, ValueError, RuntimeError, MemoryError) as error:
                 where = f"{image.file.filename}: {image.name[1:]}"
                 raise UserError(f"{where}: damaged or cut short ({' '.join(str(error).split())}); copy the file again") from None
             for start in range(0, len(x), inner):
@@ -152,8 +98,11 @@ def moments(levels: np.ndarray) -> dict[str, float]:
     return {"min": int(present[0]), "max": int(present[-1]), "mean": float(Fraction(sum_, n)), "std": math.sqrt(variance)}
 
 
+_hashed: dict[tuple[Any, ...], str] = {}
+
+
 def digest(path: Path) -> dict[str, Any]:
-    """Return size and SHA-256 of a file; a file that was hashed before and not touched since is not read again.
+    """Return size and SHA-256 of a file. It is read whole, once a process: a date of change, that anyone may set, proves nothing.
 
     Raises:
         UserError: there is no such file.
@@ -162,30 +111,20 @@ def digest(path: Path) -> dict[str, Any]:
         state = path.stat()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; expected an HDF5 file of sections") from None
-    if path.is_dir():
-        raise UserError(f"{path}: a folder; expected an HDF5 file of sections")
-    place = str(path.resolve())
-    identity = [place, state.st_size, state.st_mtime_ns, state.st_ino]
-    note = VERIFIED / f"{hashlib.sha256(place.encode()).hexdigest()[:16]}.json"
-    try:
-        known = json.loads(note.read_text(encoding="utf-8"))
-        if known["identity"] == identity:
-            return {"bytes": state.st_size, "sha256": known["sha256"]}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    note.parent.mkdir(parents=True, exist_ok=True)
-    partial = note.with_suffix(f".{os.getpid()}")  # processes of one training may write it at once
-    partial.write_text(json.dumps({"identity": identity, "sha256": sha256}), encoding="utf-8")
-    partial.replace(note)
-    return {"bytes": state.st_size, "sha256": sha256}
+    if not path.is_file():
+        raise UserError(f"{path}: {'a folder' if path.is_dir() else 'no file'}; expected an HDF5 file of sections")
+    identity = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    if identity not in _hashed:
+        with path.open("rb") as file:
+            _hashed[identity] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": state.st_size, "sha256": _hashed[identity]}
 
 
-def located(path: str) -> Path:
-    """Return the place of a path in params.yaml or statistics.json: relative ones start at the repository's root."""
-    given = Path(path).expanduser()
-    return given if given.is_absolute() or given.exists() else paths.root() / given
+def same(one: h5py.Dataset, other: h5py.Dataset) -> bool:
+    """Whether two images have the same pixels."""
+    if one.shape != other.shape:
+        return False
+    return all(np.array_equal(x, other[top : top + len(x), left : left + x.shape[1]]) for top, left, x in blocks(one))
 
 
 def unchanged(source: dict[str, Any], dataset: str) -> Path:
@@ -194,7 +133,7 @@ def unchanged(source: dict[str, Any], dataset: str) -> Path:
     Raises:
         UserError: it is gone or has changed.
     """
-    path = located(source["path"])
+    path = paths.located(source["path"])
     remedy = f"prepare it anew with `dvc repro --force download@{dataset}`"
     if not path.exists():
         raise UserError(f"{path}: no such file: data set {dataset} was prepared from it; bring it back, or {remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,10 +143,15 @@ def drawn_measures(subject: Subject, test: Test, drawings: Tensor) -> tuple[Tens
         measures["diversity"] = mean(apart, real=diversity(real[digit], answers[digit]))
     measures["greyness"] = mean(greyness(own), real=greyness(real[digit]))
     new = train.draw(answers, generator(seed, "training digits"))[digit]
-    n = max(2, min(COMPARED, len(own) // SETS))  # digits a set
-    a, b, c = (torch.split(subject.apply(subject.classifier.features, x[: SETS * n, None]), n)[:SETS] for x in (own, others, new))
-    distances = [[frechet_distance(x, torch.cat(b)) for x in sets] for sets in (a, c)]
-    measures["frechet_distance"] = over_sets(distances[0], real=distances[1])
+    if (n := min(COMPARED, len(own) // SETS)) > 1:  # digits a set
+        a, b, c = (
+            torch.split(subject.apply(subject.classifier.features, x[: SETS * n, None]), n)[:SETS] for x in (own, others, new)
+        )
+        distances = [[frechet_distance(x, torch.cat(b)) for x in sets] for sets in (a, c)]
+        measures["frechet_distance"] = over_sets(distances[0], real=distances[1])
+    else:
+        print(f"{subject.model.data.dataset}: {len(own)} digits in test answers are too few to compare {SETS} sets of them: "
+              "frechet_distance is left out", file=sys.stderr)  # fmt: skip
     columns = [own[answers[digit] == code][:10] for code in range(10)]
     if all(len(column) == 10 for column in columns):
         subject.picture("handwriting", collage.rows({str(code): columns[code][:, None] for code in range(10)}))

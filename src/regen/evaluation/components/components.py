@@ -93,7 +93,7 @@ def decorrelated(subject: Subject, train: Tensor) -> Measured:
     """PCA's two promises, over the training data: scores Y = P (X - mu) are uncorrelated, and ordered by variance."""
     flat = train.flatten(1).double()
     scores = subject.model.at().project(flat)
-    before, after = (torch.cov(rows.T) for rows in (flat, scores))
+    before, after = (torch.cov(rows.T).reshape(2 * (rows.shape[1],)) for rows in (flat, scores))
     plots.covariances(before.numpy(), after.numpy(), subject.folder / "decorrelation.png")
     variances = after.diagonal()
     off_diagonal = (after - variances.diag()).abs().max() / variances.max()

@@ -45,7 +45,7 @@ def name(axis: Any, place: Array, text: str, colour: str, small: bool) -> None:
     """Write a class's name at a place, in its colour; of many classes only the number."""
     text = "".join(sign for sign in text if sign.isdigit()) or text if small else text
     box = {"boxstyle": "round,pad=0.15" if small else "round,pad=0.25", "facecolor": "white", "edgecolor": colour, "alpha": 0.85}
-    axis.text(*place, text, ha="center", va="center", fontsize=6.5 if small else 9, bbox=box, zorder=10)
+    axis.text(*place, plots.plain(text), ha="center", va="center", fontsize=6.5 if small else 9, bbox=box, zorder=10)
 
 
 def scree(spectrum: Array, d: int, noise: float, out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from typing import Any
 
 import numpy as np
@@ -73,12 +74,12 @@ def calibration(x: Tensor, edges: Tensor, coefficients: Tensor) -> list[dict[str
     S, e = pairs(x, edges)
     order = S[:, 0].argsort()
     rows = []
-    for index in torch.tensor_split(order, BINS):
+    for index in torch.tensor_split(order, min(BINS, len(order))):
         p = torch.sigmoid(S[index] @ coefficients.to(S))
         error = float((p * (1 - p)).mean().div(len(index)).sqrt())
         observed, predicted = float(e[index].mean()), float(p.mean())
         rows.append({"s": float(S[index, 0].mean()), "observed": observed, "predicted": predicted, "error": error,
-                     "z": (observed - predicted) / error})  # fmt: skip
+                     "z": (observed - predicted) / error if error else math.nan})  # fmt: skip
     return rows
 
 

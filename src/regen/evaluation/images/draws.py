@@ -9,23 +9,28 @@ from torch import Tensor
 
 from regen.evaluation.images.latents import Gaussian
 from regen.evaluation.images.subject import Images
-from regen.metrics.distances import SETS
+from regen.metrics.distances import SETS, training_sets
 from regen.seeding import derive_seed
+
+FITTED = 1024  # dimensions of a prior's space at most in which directions are shown, Gaussians fitted and places compared
 
 
 class Draws:
     """Sets of n latents, and of n samples, each set with a seed of its own.
 
     Attributes:
-        encoded: latents of the training images; None where the model cannot encode.
+        encoded: latents of the training images; None where the model cannot encode, or draws more than `FITTED` numbers an image
+            itself: each is noise then, and says nothing alone.
         space: the Gaussian that samples are drawn from, or stand beside: N(0, I) or, of an autoencoder, the fitted one.
     """
 
     def __init__(self, subject: Images, n: int) -> None:
         self.subject, self.n, self.model = subject, n, subject.model
         self.seeds = [subject.seed, *(derive_seed(subject.seed, "samples", k) for k in range(1, SETS))]
-        self.encoded = subject.apply(self.model.encode, subject.train_x) if hasattr(self.model, "encode") else None
-        standard = Gaussian.standard(self.model.config.latent_dim)
+        dim = self.model.config.latent_dim
+        few = hasattr(self.model, "encode") and (dim <= FITTED or not hasattr(self.model, "sample"))
+        self.encoded = subject.apply(self.model.encode, subject.train_x) if few else None
+        standard = Gaussian.standard(dim)
         self.space = standard if self.encoded is None or hasattr(self.model, "sample") else self.fitted
 
     @cached_property
@@ -58,15 +63,19 @@ class Draws:
         return [self.subject.features(first), *(self.subject.features(self.samples(k)) for k in range(1, SETS))]
 
     def places(self, of_samples: list[Tensor]) -> dict[str, list[Tensor]]:
-        """Return the features of sets decoded from the prior, from the fitted Gaussian, and half-way between test latents.
+        """Return the features of sets decoded from the prior, from the fitted Gaussian, from half-way between test latents, and
+        from training images' own latents: what no way of drawing latents can be better than.
 
         One of the first two is where samples come from.
         """
+        assert self.encoded is not None
         own = "prior" if hasattr(self.model, "sample") else "fitted"
+        encoded = training_sets(self.encoded, self.n, SETS, self.subject.seed)
         latents: dict[str, Callable[[int], Tensor]] = {
             "prior": lambda k: self.prior(self.seeds[k]),
             "fitted": lambda k: self.fitted.sample(self.n, self.seeds[k]),
             "midpoints": lambda k: (self.test_latents + self.test_latents.roll(k + 1, 0)) / 2,
+            "reconstructions": lambda k: encoded[k % len(encoded)],
         }
         return {
             name: of_samples if name == own else [self.subject.apply(self._seen, draw(k)) for k in range(SETS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import fields
 
 import torch
@@ -11,7 +12,7 @@ from regen.drawing import collage, plots
 from regen.estimators import naming
 from regen.evaluation import clusters
 from regen.evaluation.images import latents, planes
-from regen.evaluation.images.draws import Draws
+from regen.evaluation.images.draws import FITTED, Draws
 from regen.evaluation.images.subject import Images
 from regen.evaluation.pca import PCA
 from regen.evaluation.subject import Subject
@@ -23,6 +24,7 @@ from regen.seeding import generator
 SAMPLES = 2000  # a set, and at most as many as there are test images: distances depend on the number
 IMPORTANCE_SAMPLES = 20  # draws of z an image
 BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
+PART = 2000  # test images whose reconstructions are held at a time
 SHOWN = 8  # rows or columns of a collage of examples
 CONTINUOUS = 128  # test images between whose latents paths are walked
 LABELLED = 5  # training examples a class that name the components of a prior
@@ -30,8 +32,11 @@ LABELLED = 5  # training examples a class that name the components of a prior
 
 def evaluate(subject: Subject) -> Measured:
     """Measure and draw all that the model's capabilities allow; returns what belongs in metrics/<model>.json."""
-    subject = Images(**{field.name: getattr(subject, field.name) for field in fields(subject)})
+    if not isinstance(subject, Images):
+        subject = Images(**{field.name: getattr(subject, field.name) for field in fields(subject)})
     measures: Measured = {}
+    if hasattr(subject.model, "features"):
+        subject.picture("examples", collage.grid(subject.test_x[:100]))
     if hasattr(subject.model, "logits"):
         measures |= classified(subject)
     if hasattr(subject.model, "reconstruct"):
@@ -49,17 +54,17 @@ def evaluate(subject: Subject) -> Measured:
 
 def classified(subject: Images) -> Measured:
     """How well a classifier reads the test images, and where it errs."""
+    names = list(subject.model.labels)
+    if subject.model.config.target == "rotation":
+        turned = [subject.test_x.rot90(k, (2, 3)) for k in range(len(names))]
+        logits = torch.stack([subject.apply(subject.model.logits, x) for x in turned])  # (4, N, 4)
+        read = logits.argmax(2)
+        confused(subject, read, torch.arange(len(names))[:, None].expand_as(read), turned)
+        return classification.rotation_measures(logits)
     assert subject.labels is not None
     logits = subject.apply(subject.model.logits, subject.test_x)
-    names = list(subject.model.data.labels)
     if subject.labels.ndim == 1:
-        read, true = logits.argmax(1), subject.labels
-        plots.confusion(confusion(read, true, len(names)).numpy(), names, subject.folder / "confusion.png")
-        wrong = (read != true).nonzero()[: SHOWN * SHOWN, 0]
-        captions = [f"{names[int(true[i])]}, read {names[int(read[i])]}" for i in wrong]
-        if len(wrong):
-            subject.picture("mistakes", collage.grid(subject.test_x[wrong], SHOWN, captions))
-        subject.picture("examples", collage.grid(subject.test_x[:100]))
+        confused(subject, logits.argmax(1)[None], subject.labels[None], [subject.test_x])
         return classification.class_measures(logits, subject.labels)
     worst = classification.worst_attributes(logits, subject.labels, names)
     plots.bars(
@@ -69,29 +74,48 @@ def classified(subject: Images) -> Measured:
         level=1.0,
         level_label="bound",
     )
-    subject.picture("examples", collage.grid(subject.test_x[:100]))
     return classification.attribute_measures(logits, subject.labels)
+
+
+def confused(subject: Images, read: Tensor, true: Tensor, images: list[Tensor]) -> None:
+    """Draw which label was read as which, and the first mistakes: `read` and `true` are (sets, N), one row a set of images."""
+    names = list(subject.model.labels)
+    plots.confusion(confusion(read.flatten(), true.flatten(), len(names)).numpy(), names, subject.folder / "confusion.png")
+    wrong = (read != true).T.nonzero()[: SHOWN * SHOWN].tolist()  # (image, set)
+    if wrong:
+        captions = [f"{names[int(true[k, i])]}, read {names[int(read[k, i])]}" for i, k in wrong]
+        subject.picture("mistakes", collage.grid(torch.stack([images[k][i] for i, k in wrong]), SHOWN, captions))
 
 
 def reconstructed(subject: Images) -> Measured:
     """How well test images survive encoding and decoding, beside PCA with as many numbers an image."""
-    model, test = subject.model, subject.test_x
-    dim = model.config.latent_dim
-    got = subject.apply(model.reconstruct, test)
+    model, dim = subject.model, subject.model.config.latent_dim
     pca = PCA(subject.train_x, dim)
-    linear = pca.reconstruct(test)
-    few = 2 * SHOWN
-    rows = {"original": as_floats(test[:few]), "model": got[:few], f"PCA, {dim}": linear[:few]}
-    subject.picture("reconstructions", collage.rows(rows))
-    measures = reconstruction.reconstruction_measures(as_floats(test), got, baseline=linear)
-    if getattr(model.config, "noise", 0):
-        clean = as_floats(test)
-        noisy = model.corrupt(clean, generator(subject.seed, "noise"))
-        denoised = subject.apply(model.reconstruct, noisy)
-        rows = {"clean": clean[:few], "noisy": noisy[:few].clamp(0, 1), "denoised": denoised[:few]}
-        subject.picture("denoising", collage.rows(rows))
-        measures |= reconstruction.denoising_measures(clean, noisy, denoised, baseline=pca.reconstruct(noisy))
-    return measures
+    of_model, of_pca = list[dict[str, Tensor]](), list[dict[str, Tensor]]()
+    for x in torch.split(subject.test_x, PART):
+        got, linear = subject.apply(model.reconstruct, x), pca.reconstruct(x)
+        if not of_model:
+            rows = {"original": as_floats(x), "model": got, f"PCA, {dim}": linear}
+            subject.picture("reconstructions", collage.rows({name: images[: 2 * SHOWN] for name, images in rows.items()}))
+        of_model.append(reconstruction.per_image(x, got, "reconstructions"))
+        of_pca.append(reconstruction.per_image(x, linear))
+    measures = reconstruction.over_images(reconstruction.joined(of_model), reconstruction.joined(of_pca))
+    return measures | (denoised(subject, pca) if getattr(model.config, "noise", 0) else {})
+
+
+def denoised(subject: Images, pca: PCA) -> Measured:
+    """How much of the noise that it learnt to remove a model removes, beside PCA."""
+    model, draws = subject.model, generator(subject.seed, "noise")
+    psnr: list[dict[str, Tensor]] = []
+    for x in torch.split(subject.test_x, PART):
+        clean = as_floats(x)
+        noisy = model.corrupt(clean, draws)
+        got = subject.apply(model.reconstruct, noisy)
+        if not psnr:
+            rows = {"clean": clean, "noisy": noisy.clamp(0, 1), "denoised": got}
+            subject.picture("denoising", collage.rows({name: images[: 2 * SHOWN] for name, images in rows.items()}))
+        psnr.append(reconstruction.psnr_of(clean, noisy=noisy, denoised=got, baseline=pca.reconstruct(noisy)))
+    return reconstruction.over_denoised(reconstruction.joined(psnr))
 
 
 def generated(subject: Images) -> Measured:
@@ -107,7 +131,8 @@ def generated(subject: Images) -> Measured:
     draw_paths(subject, drawn.space)
 
     shown = samples[:SHOWN]
-    nearest = neighbours.nearest(shown, subject.train_x, 5)[1]
+    few = min(5, len(subject.train_x))
+    nearest = neighbours.nearest(shown, subject.train_x, few)[1]
     subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest))
     measures: Measured = {}
     compared, references, real = samples, subject.train_x, test
@@ -115,20 +140,22 @@ def generated(subject: Images) -> Measured:
         art = pixel_art.Grid(subject.train_x, grid)
         measures |= pixel_art.pixel_measures(samples, test, art)
         compared, references, real = art.snap(samples), art.shrink(subject.train_x), art.shrink(test)
-    measures |= neighbours.copying_measures(compared, real, references)
+    measures |= neighbours.copying_measures(compared, real, references, mirrored=getattr(model.config, "flip", False))
     if drawn.encoded is not None:
         ends = subject.apply(model.encode, test[:CONTINUOUS]).to(model.device)
         measures["continuity"] = latents.continuity(model.decode, ends, ends.roll(1, 0))
     if subject.classifier is None:
         return measures
+    if n < neighbours.LEAST:
+        print(f"{model.data.dataset}: {n} test images (or training images) are too few to compare sets of images, which takes "
+              f"{neighbours.LEAST}: distances are left out", file=sys.stderr)  # fmt: skip
+        return measures
     of_test, of_train = subject.features(test), subject.features(subject.train_x)
     of_samples = drawn.features(samples)
-    index = neighbours.nearest(of_samples[0][:SHOWN], of_train, 5)[1]
+    index = neighbours.nearest(of_samples[0][:SHOWN], of_train, few)[1]
     subject.picture("neighbours_features", beside(shown, subject.train_x, index))
-    measures |= distances.compare(of_samples, of_test, of_train, seed)
-    if drawn.encoded is not None:
-        measures |= distances.completeness(drawn.places(of_samples), of_test, of_train, seed)
-    return measures
+    places = {} if drawn.encoded is None else drawn.places(of_samples)
+    return measures | distances.compare(of_samples, of_test, of_train, seed, places)
 
 
 def clustered(subject: Images, labels: Tensor) -> Measured:
@@ -151,15 +178,18 @@ def clustered(subject: Images, labels: Tensor) -> Measured:
 
 
 def draw_paths(subject: Images, space: latents.Gaussian) -> None:
-    """Draw interpolations, traversals and the plane of the first two dimensions."""
+    """Draw interpolations, traversals and the plane of the first two dimensions; of pixels' noise, the first alone."""
     model, steps = subject.model, 10
     if hasattr(model, "encode"):
         ends = subject.apply(model.encode, subject.test_x[: 2 * SHOWN])
     else:
         ends = space.sample(2 * SHOWN, subject.seed)
+    half = (len(ends) + 1) // 2  # of one image, the path to itself
     for name, spherical in (("interpolation_linear", False), ("interpolation_spherical", True)):
-        paths = latents.interpolations(ends[:SHOWN], ends[SHOWN:], steps, spherical)
+        paths = latents.interpolations(ends[:half], ends[-half:], steps, spherical)
         subject.picture(name, collage.grid(subject.decode(paths.flatten(0, 1)), steps))
+    if model.config.latent_dim > FITTED:
+        return
     dimensions = min(SHOWN, model.config.latent_dim)
     z = latents.traversals(space, dimensions)
     subject.picture("traversal", collage.grid(subject.decode(z.flatten(0, 1)), z.shape[1]))

@@ -32,10 +32,12 @@ class Gaussian:
         """Return the maximum-likelihood Gaussian of (n, d) latents: its axes are their principal components.
 
         Raises:
-            UserError: fewer than two latents, or values that are not finite.
+            UserError: no latents, or values that are not finite.
         """
-        z = features(latents, "latents")
+        z = features(latents, "latents", at_least=1)
         n, d = z.shape
+        if n == 1:  # has no spread
+            return cls(z[0].float(), torch.zeros(d, d))
         centre, _, variances, vectors = spectrum(z, d)  # of min(n, d) axes: the others have no variance
         axes = vectors[:d].T * (variances[:d] * (n - 1) / n).sqrt()
         return cls(centre.float(), torch.nn.functional.pad(axes, (0, d - axes.shape[1])).float())

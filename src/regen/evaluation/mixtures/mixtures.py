@@ -75,7 +75,7 @@ def scikit_learn_difference(fitted: GaussianMixture, X: Tensor) -> float:
 def criterion(subject: Subject, train: Tensor) -> Measured:
     """The Bayesian information criterion over the number of components, from the same seeds of k-means++."""
     rows = []
-    for K in range(1, LARGEST + 1):
+    for K in range(1, min(LARGEST, len(torch.unique(train, dim=0))) + 1):
         fit = GaussianMixture(K, tol=1e-5, max_iter=300, n_init=3, random_state=subject.seed).fit(train)
         rows.append({"components": K, "bic": fit.bic(train) / len(train), "log_likelihood": fit.score(train)})
     with (subject.folder / "bic.csv").open("w", newline="", encoding="utf-8") as file:

@@ -1,0 +1,29 @@
+"""How much memory is free where batches are wanted. What is kept there changes no batch, only how it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+from regen.data.loaders import Share
+
+CONTAINER = Path("/sys/fs/cgroup")
+
+
+def free(share: Share) -> int:
+    """Return the bytes that are free on the device for one process: all of its GPU's, or its part of the host's."""
+    device = torch.device(share.device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return min(psutil.virtual_memory().available, _left_in_container()) // share.processes
+
+
+def _left_in_container() -> int:
+    """Return what is left of a container's limit, which the host's free memory does not tell; a huge number without one."""
+    try:
+        limit, used = (int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no container, or `max`: no limit
+        return 1 << 62
+    return max(0, limit - used)

@@ -1,0 +1,303 @@
+"""Fill the disk at every write of every stage: `unshare --map-root-user --mount python -m tests.hostile.full_disk full`.
+
+Each stage runs, tiny, on a file system of its own in memory that has a given number of pages, or of files, left. It ends well or
+says in one line that the disk is full and where; then nothing of its outs is there, and once there is room again it writes what
+it would have written in the first place. `limits` does the same with RLIMIT_FSIZE, where nothing may be mounted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import os
+import re
+import resource
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from regen.data import arrays
+
+ROOT = Path(__file__).parents[2]
+PAGE = 4096
+ROOM = 1 << 28
+SAID = re.compile(
+    r"error: (?!write failed)[^\n]*\S: (the disk is full; free some space and run again|no file may grow this large)"
+)
+ATTEMPTS = 8  # places between no room and enough at which a stage is stopped, by default; 0: all of them
+
+PARAMS = {
+    "seed": 0, "precision": "fp32", "threads": 1, "checkpoint_seconds": 0, "launcher": "python",
+    "datasets": {
+        "letters": {"kind": "letters", "source": "drawn"},
+        "diabetes": {"kind": "diabetes", "source": "scikit-learn", "test_fraction": 0.2},
+        "digits": {"kind": "mnist", "source": "mirror"},
+        "brains": {"kind": "brains", "source": "folder", "path": "pictures", "tile": 16},
+    },
+    "queries": {"sums": {"digits": "digits", "operand_digits": 1}},
+    "encodings": {"latents": {"dataset": "digits", "model": "vae"}},
+    "models": {
+        "vae": {"dataset": "digits", "classifier": "none", "family": "vae", "latent_dim": 2, "channels": [4, 8],
+                "epochs": 1, "batch_size": 20, "learning_rate": 1e-3},
+        "lines": {"dataset": "diabetes", "classifier": "none", "family": "linear_regression"},
+        "lstm": {"dataset": "letters", "classifier": "none", "family": "pixel_lstm", "hidden": 4,
+                 "epochs": 2, "batch_size": 8, "learning_rate": 1e-3},
+    },
+    "studies": {"seeds": {"model": "lstm", "vary": {"seed": [0, 1]}, "show": ["nats_per_pixel"]}},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of dvc.yaml, and what it writes."""
+
+    script: str
+    key: str
+    outs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.script} {self.key}".strip()
+
+
+STAGES = [
+    Stage("check", "", ("data/code", "models/none")),
+    *(Stage("download", key, (f"data/raw/{key}",)) for key in ("letters", "diabetes", "brains")),
+    *(Stage("prepare", key, (f"data/prepared/{key}",)) for key in ("letters", "diabetes", "brains")),
+    Stage("queries", "sums", ("data/prepared/sums",)),
+    *(Stage("train", key, (f"models/{key}",)) for key in PARAMS["models"]),
+    Stage("encode", "latents", ("data/prepared/latents",)),
+    *(
+        Stage("evaluate", key, (f"metrics/{key}.json", f"metrics/context/{key}.json", f"figures/{key}"))
+        for key in PARAMS["models"]
+    ),
+    *(Stage("export", key, (f"exports/{key}",)) for key in PARAMS["models"]),
+    Stage("study", "seeds", ("studies/seeds",)),
+    Stage("report", "", ("reports",)),
+]
+SLOW = {"study"}  # starts processes
+
+
+def furnish(folder: Path) -> None:
+    """Lay out what the stages start from: params.yaml, a prepared data set, and pictures of brains."""
+    draw = np.random.default_rng(0)
+    (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    _prepare_digits(folder, draw)
+    (folder / "data/runtime").mkdir(parents=True)
+    for name in ("ort.js", "wasm.js"):  # what the stage `runtime` would download; the report copies it
+        (folder / "data/runtime" / name).write_text("// runs models\n", encoding="utf-8")
+    for brain in ("a", "b", "c"):
+        (folder / "pictures" / brain).mkdir(parents=True)
+        for number in range(3):
+            pixels = draw.integers(0, 256, (60, 50), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / brain / f"{number}.png")
+
+
+def _prepare_digits(folder: Path, draw: np.random.Generator) -> None:
+    digits = {split: draw.integers(0, 256, (40, 28, 28, 1), dtype=np.uint8) for split in ("train", "test")}
+    digits |= {f"{split}_labels": np.arange(40) % 10 for split in ("train", "test")}
+    description = {"shape": [1, 28, 28], "labels": list("0123456789"), "kind": "mnist", "loader": "arrays"}
+    arrays.write(folder / "data/prepared/digits", digits, description)
+
+
+def digests(folder: Path, outs: tuple[str, ...]) -> dict[str, str]:
+    """Return the SHA-256 of each file of some outs."""
+    files = [path for out in outs for path in ([folder / out] if (folder / out).is_file() else sorted((folder / out).rglob("*")))]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+
+
+def run(stage: Stage, folder: Path, before: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Run a stage in a process forked from this one, which has imported all that takes time; returns its exit status and stderr.
+
+    What it says goes through a pipe: the terminal is not on the disk that is full.
+    """
+    out, into = os.pipe()
+    sys.stdout.flush()
+    if not (child := os.fork()):
+        try:
+            os.close(out)
+            os.dup2(into, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.chdir(folder)
+            sys.argv = [f"{stage.script}.py", *filter(None, [stage.key])]
+            before()
+            runpy.run_path(str(ROOT / "stages" / f"{stage.script}.py"), run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+            status = 99
+        os._exit(status)
+    os.close(into)
+    with open(out, errors="replace") as file:
+        said = file.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+class Disk:
+    """A file system in memory, with as much room as is wanted."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM},nr_inodes=100000", "tmpfs", place], check=True)
+
+    def used(self) -> tuple[int, int]:
+        found = os.statvfs(self.place)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree
+
+    def leave(self, pages: int | None = None, files: int | None = None) -> None:
+        """Leave so many pages of 4 KB and so many files; None is plenty."""
+        used, there = self.used()
+        size = ROOM if pages is None else used + PAGE * pages
+        count = 100_000 if files is None else there + files
+        subprocess.run(["mount", "-o", f"remount,size={size},nr_inodes={count}", self.place], check=True)
+
+
+def moments(enough: int, attempts: int) -> list[int]:
+    """Return how much is left in each attempt: so many of 0 ... enough - 1, evenly spaced; all of them for 0 attempts."""
+    return sorted({enough * part // attempts for part in range(attempts)}) if 0 < attempts < enough else [*range(enough)]
+
+
+def attempt(
+    stage: Stage, folder: Path, expected: dict[str, str], failing: Callable[[], tuple[int, str]], mend: Callable[[], None]
+) -> str:
+    """Let one stage fail, then mend the disk and run it again; returns what is wrong with that."""
+    status, said = failing()
+    lines = [line for line in said.splitlines() if line.startswith("error:")]
+    left = digests(folder, stage.outs)
+    mend()
+    if status == 0:
+        return "" if left == expected else f"ended well and left other files: {sorted(left)}"
+    if status != 1 or "Traceback" in said or not lines or not all(SAID.match(line) for line in lines):
+        return f"exit status {status}, said: {said[-1500:]}"
+    whole = {name for name, digest in left.items() if expected.get(name) == digest}
+    if set(left) - whole or (whole and stage.script not in ("study", "evaluate", "check")):  # these have several outs
+        return f"left {sorted(left)}"
+    shutil.rmtree(folder / "data/code", ignore_errors=True) if stage.script == "check" else None
+    status, said = run(stage, folder)
+    again = digests(folder, stage.outs)
+    if status or again != expected:
+        return (
+            f"with room again: exit status {status}, {sorted(set(again.items()) ^ set(expected.items()))}, said: {said[-1500:]}"
+        )
+    return ""
+
+
+def warm() -> None:
+    """Import what the stages import, once for all of them."""
+    for name in ("checks", "data.sets.brains", "data.sets.letters", "data.sets.diabetes", "training.run", "evaluation.run",
+                 "evaluation.images", "evaluation.letters", "evaluation.regression", "models.vae", "models.pixel_lstm",
+                 "estimators.linear_regression", "export.run", "report.page", "studies.cells", "tracking.launch"):  # fmt: skip
+        importlib.import_module(f"regen.{name}")
+    others = (
+        "matplotlib.figure",
+        "matplotlib.backends.backend_agg",
+        "sklearn.datasets",
+        "torchvision.utils",
+        "pandas",
+        "onnxscript",
+    )
+    for name in others:
+        importlib.import_module(name)
+
+
+def full(place: Path, attempts: int, chosen: str) -> Iterator[str]:
+    """Yield what is wrong with each stage on a disk that fills up."""
+    disk = Disk(place)
+    folder = place / "regen"
+    folder.mkdir()
+    furnish(folder)
+    for stage in STAGES:
+        before = disk.used()
+        shutil.copytree(folder, place.parent / "before", symlinks=True, dirs_exist_ok=True)
+        status, said = run(stage, folder)
+        assert status == 0, f"{stage}: {said}"
+        expected = digests(folder, stage.outs)
+        after = disk.used()
+        shutil.copytree(folder, place.parent / "after", symlinks=True)
+        reset(folder, place.parent / "before")
+        pages, files = (after[0] - before[0]) // PAGE * 2 + 2, (after[1] - before[1]) * 2 + 2  # outs, and the same beside them
+        if chosen in str(stage):
+            cases = [("pages", n) for n in moments(pages, attempts)] + [("files", n) for n in moments(files, attempts)]
+            for what, n in cases:
+                disk.leave(**{what: n})
+                wrong = attempt(stage, folder, expected, partial(run, stage, folder), disk.leave)
+                print(f"{stage}: {n} {what} left" + (f": {wrong}" if wrong else ""), flush=True)
+                if wrong:
+                    yield f"{stage}: {n} {what} left: {wrong}"
+                reset(folder, place.parent / "before")
+        reset(folder, place.parent / "after")
+        for name in ("before", "after"):
+            shutil.rmtree(place.parent / name)
+
+
+def limits(place: Path, attempts: int, chosen: str) -> Iterator[str]:
+    """Yield what is wrong with each stage whose files may not grow: what any user can try."""
+    folder = place / "regen"
+    folder.mkdir()
+    furnish(folder)
+    for stage in STAGES:
+        shutil.copytree(folder, place.parent / "before", symlinks=True, dirs_exist_ok=True)
+        status, said = run(stage, folder)
+        assert status == 0, f"{stage}: {said}"
+        expected = digests(folder, stage.outs)
+        shutil.copytree(folder, place.parent / "after", symlinks=True)
+        largest = max((folder / name).stat().st_size for name in expected)
+        reset(folder, place.parent / "before")
+        for size in moments(largest, attempts) if chosen in str(stage) else ():
+            wrong = attempt(stage, folder, expected, partial(run, stage, folder, partial(limit, size)), lambda: None)
+            print(f"{stage}: files of {size} bytes" + (f": {wrong}" if wrong else ""), flush=True)
+            if wrong:
+                yield f"{stage}: files of {size} bytes: {wrong}"
+            reset(folder, place.parent / "before")
+        reset(folder, place.parent / "after")
+        for name in ("before", "after"):
+            shutil.rmtree(place.parent / name)
+
+
+def limit(size: int) -> None:
+    """Let no file of this process grow over `size` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def reset(folder: Path, before: Path) -> None:
+    """Put a folder back to what it was."""
+    shutil.rmtree(folder)
+    shutil.copytree(before, folder, symlinks=True)
+
+
+def main() -> None:
+    """Fill the disk, or limit the size of files, and tell what went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("how", choices=["full", "limits"])
+    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="places at which a stage is stopped; 0: at each write")
+    parser.add_argument("--stage", default="", help="only those whose name holds this")
+    given = parser.parse_args()
+    os.environ["MLFLOW_TRACKING_URI"] = ""
+    warm()
+    with tempfile.TemporaryDirectory() as outer:
+        place = Path(outer) / "disk"
+        place.mkdir()
+        try:
+            wrong = list((full if given.how == "full" else limits)(place, given.attempts, given.stage))
+        finally:
+            if given.how == "full":
+                subprocess.run(["umount", "--lazy", place], check=False)
+    print("\n".join(wrong) or "ok")
+    raise SystemExit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
