@@ -6,6 +6,7 @@ import regen.process  # noqa: F401
 from regen import blocks, params, paths
 from regen.errors import reported
 from regen.studies import cells, table
+from regen.tracking import cells as tracked
 
 
 def main() -> None:
@@ -15,6 +16,8 @@ def main() -> None:
     blocks.known(config.model, list(given.models), f"params.yaml: studies.{key}.model", "model")
     rows = table.tabulate(cells.run(key, config, given), config.show)
     table.write(key, rows, config.show, paths.study(key))
+    done = {cell.kept: cell.settings for cell in cells.cells(key, config, given)}
+    tracked.report(key, config.model, given.models[config.model]["dataset"], done)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def furnish(folder: Path, given: Params, size: tuple[int, int] = (20, 10)) -> Pa
         figures.write(METRICS, folder / "metrics" / f"{key}.json")
         (folder / "figures" / key).mkdir(parents=True)
         (folder / "figures" / key / "training.csv").write_text(HISTORY, encoding="utf-8")
-        for name in ("samples", "progress_first", "progress_last", "training"):
+        for name in ("samples", "epoch_0001", "epoch_0003", "training"):
             colours = draw.integers(0, 256, (8, 3), dtype=np.uint8)[draw.integers(0, 8, (10, 10))]
             Image.fromarray(colours).resize(size, Image.Resampling.NEAREST).save(folder / "figures" / key / f"{name}.png")
         write(folder / "exports" / key / "decoder.json", {"kind": "none"})

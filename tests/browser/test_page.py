@@ -236,11 +236,11 @@ def test_the_steps_of_a_training_are_one_picture_with_a_slider(browser, report):
     browser.open(report / "reports/toy/index.html")
     slider = browser.show("#one_gan .step input")
     shown = "return [...document.querySelectorAll('#one_gan .steps figure')].filter(f => f.checkVisibility()).map(f => f.id)"
-    assert browser.run(shown) == ["one_gan-progress_last"]
+    assert browser.run(shown) == ["one_gan-epoch_0003"]
     browser.run("arguments[0].focus()", slider)
     browser.press(Keys.ARROW_LEFT)
-    assert browser.run(shown) == ["one_gan-progress_first"]
-    assert slider.get_attribute("aria-valuetext") == "First epoch"
+    assert browser.run(shown) == ["one_gan-epoch_0001"]
+    assert slider.get_attribute("aria-valuetext") == "Epoch 1"
 
 
 def test_one_model_s_picture_is_wiped_over_another_s(browser, report):

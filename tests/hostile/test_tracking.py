@@ -67,7 +67,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def childless(root: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root with a database, where no mirror gets off the ground: all is left to `sync`."""
     shutil.copyfile(database, root / "mlflow.db")
-    monkeypatch.setattr(launch, "_spawn", lambda folder, mode, after: None)
+    monkeypatch.setattr(launch, "spawn", lambda folder, mode, after: None)
     return root
 
 

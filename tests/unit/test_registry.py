@@ -49,7 +49,7 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     shutil.copyfile(database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "_spawn", lambda folder, mode, after: None)
+    monkeypatch.setattr(launch, "spawn", lambda folder, mode, after: None)
     for name in ("params.yaml", "dvc.yaml"):
         Path(name).touch()
     return tmp_path

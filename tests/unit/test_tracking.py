@@ -21,7 +21,9 @@ from mlflow.entities import Run
 from PIL import Image
 
 from regen.errors import UserError
+from regen.tracking import cells as tracked
 from regen.tracking import launch, lineage, state
+from regen.tracking.machine import Machine, watched
 from regen.tracking.mirror import Sender, connect
 from regen.tracking.sync import sync
 
@@ -36,9 +38,9 @@ work.mkdir(parents=True)
 with launch.mirrored(key, "s1", {"beta": 1.0}, "punks", "cpu", after=float(sys.argv[3])):
     for epoch in (1, 2):
         with (work / "history.csv").open("a") as file:
-            file.write(("epoch,loss\\n" if epoch == 1 else "") + f"{epoch},{1 / epoch}\\n")
-    print("trained", flush=True)
-    time.sleep(pause)
+            file.write(("epoch,examples,loss\\n" if epoch == 1 else "") + f"{epoch},{epoch * 100},{1 / epoch}\\n")
+        print("trained", flush=True)
+        time.sleep(pause if epoch == 2 else min(pause, 2))
 """
 
 
@@ -69,7 +71,7 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 @pytest.fixture
 def childless(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root where no mirror gets off the ground: all is left to `sync`."""
-    monkeypatch.setattr(launch, "_spawn", lambda folder, mode, after: None)
+    monkeypatch.setattr(launch, "spawn", lambda folder, mode, after: None)
     return root
 
 
@@ -124,6 +126,11 @@ def lock(key: str = "vae", data: str = "d" * 32 + ".dir") -> None:
     if metrics.exists():
         stages[f"evaluate@{key}"] = {"deps": [model], "outs": [{"path": str(metrics), "md5": lineage.file_md5(metrics)}]}
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+
+
+def trained(run: Run) -> Counter[tuple[str, int]]:
+    """The points of its history; of its machine, there may be others."""
+    return Counter({point: count for point, count in points(run).items() if point[0].startswith("train/")})
 
 
 def client() -> MlflowClient:
@@ -413,6 +420,53 @@ def test_the_hash_of_a_folder_is_the_one_that_dvc_writes(tmp_path: Path) -> None
     assert lineage.directory_md5(tmp_path / "model") == yaml.safe_load((tmp_path / "model.dvc").read_text())["outs"][0]["md5"]
 
 
+def finished_cells(root: Path, epochs: int = 3, psnr: float = 21.0, evaluation: str = "e1") -> dict[Path, dict[str, Any]]:
+    """Two cells of the study `betas`, as its stage keeps them."""
+    cells = {}
+    for beta in (1, 2):
+        place = root / "studies/betas" / f"beta={beta}"
+        write_outputs(place / "model", epochs)
+        note = {"values": {"beta": beta}, "training": f"t{beta}", "evaluation": evaluation}
+        (place / "cell.json").write_text(json.dumps(note))
+        (place / "metrics.json").write_text(json.dumps({"psnr": psnr + beta}))
+        cells[place] = {"seed": 0, "beta": beta}
+    return cells
+
+
+def test_the_cells_of_a_study_are_runs_below_one_of_their_study(childless: Path) -> None:
+    for _ in range(2):  # a study that runs again, without a change, is sent once
+        tracked.report("betas", "vae", "punks", finished_cells(childless))
+        sync()
+    by_name = {run.info.run_name: run for run in runs()}
+    assert sorted(by_name) == ["betas", "vae beta=1", "vae beta=2"]
+    for beta in (1, 2):
+        run = by_name[f"vae beta={beta}"]
+        assert run.data.tags["mlflow.parentRunId"] == by_name["betas"].info.run_id
+        assert run.data.params["beta"] == str(beta)
+        assert run.data.metrics["eval/psnr"] == 21.0 + beta
+        assert points(run)[("train/loss", 3)] == 1
+        assert run.info.status == "FINISHED"
+    tracked.report("betas", "vae", "punks", finished_cells(childless, psnr=30.0, evaluation="e2"))
+    sync()
+    assert len(runs()) == 3
+    changed = {run.info.run_name: points(run) for run in runs()}["vae beta=2"]
+    assert (changed[("eval/psnr", 0)], changed[("eval/psnr", 1)], changed[("train/loss", 3)]) == (1, 1, 1)
+
+
+def test_a_study_s_cells_are_sent_by_the_courier(root: Path) -> None:
+    tracked.report("betas", "vae", "punks", finished_cells(root))
+    wanted = {"betas": "FINISHED", "vae beta=1": "FINISHED", "vae beta=2": "FINISHED"}
+    assert eventually(lambda: {run.info.run_name: run.info.status for run in runs()} == wanted)
+    assert eventually(lambda: sum(points(run)[("train/loss", 3)] for run in runs()) == 2)
+
+
+def test_a_cell_whose_note_is_damaged_harms_no_study(childless: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = finished_cells(childless)
+    (next(iter(cells)) / "cell.json").write_text("{")
+    tracked.report("betas", "vae", "punks", cells)
+    assert "tracking: KeyError: 'training'; the cells of betas are not mirrored" in capsys.readouterr().err
+
+
 def test_an_empty_tracking_uri_means_nothing_at_all(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     train()
@@ -497,7 +551,9 @@ def test_four_mirrors_that_start_at_once_share_a_fresh_database(after: float, ro
     locks = [root / ".work/tracking" / key / "s1" for key in ("a", "b", "c", "d")]
     assert eventually(lambda: not any(list(folder.glob("files-*")) for folder in locks))  # all of them delivered
     assert sorted((run.info.run_name, run.info.status) for run in runs()) == [(key, "FINISHED") for key in ("a", "b", "c", "d")]
-    assert all(points(run) == Counter([("train/loss", 1), ("train/loss", 2)]) for run in runs())
+    assert all(
+        trained(run) == Counter((f"train/{name}", step) for name in ("examples", "loss") for step in (1, 2)) for run in runs()
+    )
 
 
 def test_one_courier_delivers_what_several_short_stages_leave(root: Path) -> None:
@@ -510,6 +566,40 @@ def test_one_courier_delivers_what_several_short_stages_leave(root: Path) -> Non
     assert {run.info.run_name: points(run)[("train/loss", 3)] for run in runs()} == {"a": 1, "b": 1}
     (box,) = boxes.iterdir()
     assert eventually(lambda: {path.name for path in box.iterdir()} <= {"lock"})
+
+
+def test_the_machine_is_watched_while_a_model_trains(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    wanted = {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"}
+    trainer = start_trainer(root, "vae", pause=120, after=0)
+    assert eventually(lambda: any(wanted <= set(run.data.metrics) for run in runs()))
+    trainer.kill()
+    trainer.communicate()
+    assert eventually(lambda: [run.info.status for run in runs()] == ["KILLED"])
+    (run,) = runs()
+    assert trained(run)[("train/loss", 2)] == 1
+    sync()  # asks for what the run has, and finds what nobody sent from a file
+
+
+def test_examples_a_second_are_those_between_two_epochs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, experiment = connect(state.server())
+    machine = Machine(made, made.create_run(experiment).info.run_id)
+    source = state.Source.of(root)
+    for epoch, seconds in ((1, 1000), (2, 1000), (3, 1010)):  # of the second, the time is not known
+        source.history.write_text("epoch,examples\n" + "".join(f"{n},{n * 100}\n" for n in range(1, epoch + 1)))
+        os.utime(source.history, (seconds, seconds))
+        machine.look(source)
+    machine.end()
+    (run,) = runs()
+    assert run.data.metrics["system/examples_per_second"] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, True), ("true", True), ("False", False), ("0", False)])
+def test_watching_can_be_switched_off(said: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", raising=False)
+    if said is not None:
+        monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", said)
+    assert watched() is expected
 
 
 def test_a_mirror_ends_when_its_trainer_is_killed_and_closes_the_run(root: Path) -> None:

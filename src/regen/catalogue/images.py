@@ -180,6 +180,9 @@ CAPTIONS = {
     "latent_grid": Caption(
         "Latent plane", "The first two latent dimensions, or principal axes of the latents, in equal steps about the mean."
     ),
+    "samples_nearest": Caption(
+        "Nearest training image of each", "At the place of each new image the training image that is nearest to it, by pixels."
+    ),
     "neighbours_pixels": Caption(
         "Nearest training images, by pixels",
         "Memorised or new? Each sample beside the nearest of the training images, or of 50,000 drawn from more.",

@@ -5,6 +5,7 @@ One module for each task of `regen.evaluation`; `shared` has what several tasks 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ from regen.catalogue import arithmetic, components, flows, graphs, images, lette
 from regen.catalogue.measure import Caption, Measure
 
 __all__ = [
-    "CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "face", "foremost", "measure", "order", "title", "title_of",
+    "CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "epoch_of", "face", "foremost",
+    "measure", "order", "title", "title_of",
 ]  # fmt: skip
 
 TASKS = (shared, images, flows, arithmetic, letters, components, mixtures, regression, graphs, tiles)
@@ -58,13 +60,21 @@ def title_of(name: str, block: Mapping[str, Any], models: Mapping[str, Mapping[s
 
 def caption(name: str) -> Caption:
     """Return the title and the sentence for one picture; the file's own name where nobody wrote one."""
+    if (epoch := epoch_of(name)) is not None:
+        return Caption(CAPTIONS["epoch"].title.format(epoch), CAPTIONS["epoch"].text)
     return CAPTIONS.get(name, Caption(name.replace("_", " ").capitalize(), ""))
 
 
-def order(name: str) -> tuple[int, str]:
-    """Sort key: the order of CAPTIONS, then by name."""
-    names = list(CAPTIONS)
-    return (names.index(name) if name in names else len(names), name)
+def epoch_of(name: str) -> int | None:
+    """Return the epoch after which a model made the picture `epoch_0004`; None of other pictures."""
+    return int(match[1]) if (match := re.fullmatch(r"epoch_(\d{4,9})", name)) else None
+
+
+def order(name: str) -> tuple[int, int, str]:
+    """Sort key: the order of CAPTIONS, then by epoch, then by name."""
+    names, epoch = list(CAPTIONS), epoch_of(name)
+    kind = name if epoch is None else "epoch"
+    return (names.index(kind) if kind in names else len(names), epoch or 0, name)
 
 
 def foremost(names: Collection[str], family: str) -> str:

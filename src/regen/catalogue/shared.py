@@ -55,9 +55,7 @@ MEASURES = {
 CAPTIONS = {
     "examples": Caption("Test images", "Images that no model was trained on."),
     "training": Caption("Training", "Means over each epoch; of a model that is fitted by iterations, each iteration."),
-    "progress_first": Caption("First epoch", "What the model made after its first epoch."),
-    "progress_middle": Caption("Half-way", "The same, half-way through the training."),
-    "progress_last": Caption("Last epoch", "The same at the end."),
+    "epoch": Caption("Epoch {}", "What the model made after so many epochs: of the same noise, or of the same images."),
     "samples": Caption(
         "New images",
         "Drawn at random, not chosen: from the prior or, where a model has none, from a Gaussian fitted to its latents.",

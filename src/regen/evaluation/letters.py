@@ -34,7 +34,7 @@ def evaluate(subject: Subject) -> Measured:
     pixels = letters[0].numel()
     log_likelihood = subject.model.log_likelihood(letters.to(subject.model.device)).cpu()
     entropy = math.log(len(letters))
-    for path in sorted(subject.folder.glob("progress_*.png")):
+    for path in sorted(subject.folder.glob("epoch_*.png")):
         collage.save(collage.grid(inked(tiles(path, *letters.shape[2:])), 8), path)
     if (subject.folder / "training.csv").exists():
         plots.training_curves(

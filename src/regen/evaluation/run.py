@@ -75,7 +75,5 @@ def _draw_training(subject: Subject) -> None:
         return
     shutil.copyfile(history / "history.csv", folder / "training.csv")
     plots.training_curves(folder / "training.csv", folder / "training.png")
-    progress = sorted((history / "progress").glob("epoch_*.png"))
-    shown = progress if len(progress) == 3 else progress[:1] + progress[-1:]
-    for name, path in zip(("first", "middle", "last"), shown, strict=False):
-        shutil.copyfile(path, folder / f"progress_{name}.png")
+    for path in sorted((history / "progress").glob("epoch_*.png")):
+        shutil.copyfile(path, folder / path.name)

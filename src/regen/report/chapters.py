@@ -11,7 +11,7 @@ from typing import Any
 
 from regen import paths
 from regen.catalogue import published
-from regen.catalogue.registry import MEASURES, Measure, caption, face, foremost, order, title, title_of
+from regen.catalogue.registry import MEASURES, Measure, caption, epoch_of, face, foremost, order, title, title_of
 from regen.errors import UserError, shown
 from regen.host import cores
 from regen.metrics.values import AGAINST, Measured
@@ -24,7 +24,6 @@ from regen.report.playground import section as playable
 from regen.report.studies import Study, study
 
 WIPED = ("samples", "samples_prior", "reconstructions", "interpolation_linear", "latent_grid")  # compared by a wipe
-STEPS = ("progress_first", "progress_middle", "progress_last")  # of a training, behind a slider
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Section:
     @property
     def steps(self) -> list[Picture]:
         """Its pictures in the course of its training; none where these are not at least two."""
-        steps = [picture for name in STEPS if (picture := self.picture(name))]
+        steps = [picture for picture in self.pictures if epoch_of(picture.name) is not None]
         return steps if len(steps) > 1 else []
 
     @property

@@ -67,6 +67,11 @@ class Cell:
         return self.params.models[self.model]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All that it is trained with."""
+        return {**{name: getattr(self.params, name) for name in TOP}, **self.block}
+
+    @property
     def kept(self) -> Path:
         """Where the finished cell lies."""
         return paths.study(self.study) / self.name

@@ -90,10 +90,11 @@ class _Follower:
         self.said = False
 
     def run(self, parent: int, ended: threading.Event) -> None:
+        from regen.tracking.machine import Machine, watched
         from regen.tracking.mirror import Sender, connect
 
         uri = state.server()
-        sender, delay = None, POLL
+        sender, machine, delay = None, None, POLL
         while True:
             last = ended.is_set()
             try:
@@ -101,10 +102,16 @@ class _Follower:
                     sender = Sender(*connect(uri), uri, self.folder)
                     sender.describe(self.tags)
                     sender.reopen()
+                    machine = Machine(sender.client, sender.run.info.run_id) if watched() and not last else None
+                if machine and last:
+                    machine.end()
                 if last:
                     sender.deliver()
                 else:
-                    sender.send(state.Source.of(Path(sender.training["work"])))
+                    source = state.Source.of(Path(sender.training["work"]))
+                    sender.send(source)
+                    if machine:
+                        machine.look(source)
                 state.say(self.folder, "ready")
                 delay = POLL
             except Exception as error:

@@ -55,9 +55,9 @@ class Mirror:
         if folder:
             state.say(folder, "waiting")
             try:
-                self.child = _spawn(folder, mode, after)
+                self.child = spawn(folder, mode, after)
             except OSError as error:  # no process or memory to spare: `finish` still keeps all for `sync`
-                _say(f"{error}; `make mlflow-sync` sends this run later")
+                say(f"{error}; `make mlflow-sync` sends this run later")
 
     def finish(self, status: str = "FINISHED") -> None:
         """End the run as FINISHED, FAILED or KILLED. Returns within a few seconds; `sync` sends what is left then."""
@@ -71,11 +71,11 @@ class Mirror:
                 noted = state.training(folder) or self.noted
                 state.write(folder / "training.json", noted | {"status": status, "ended": state.milliseconds()})
         except Exception as error:
-            _say(f"{reason(error)}; this run stays incomplete in MLflow")
+            say(f"{reason(error)}; this run stays incomplete in MLflow")
         try:
             self._let_go(folder)
         except Exception as error:
-            _say(f"{reason(error)}; `make mlflow-sync` sends what is missing")
+            say(f"{reason(error)}; `make mlflow-sync` sends what is missing")
 
     def _let_go(self, folder: Path) -> None:
         """Tell the child that the stage has ended, and give it a moment."""
@@ -86,13 +86,13 @@ class Mirror:
         uri = state.server()
         if said == "waiting":  # the courier's from here on; how it fared with the last letters, it has noted
             if problem := state.problem():
-                _say(f"{shown(uri)}: {problem}; `make mlflow-sync` sends what is missing")
+                say(f"{shown(uri)}: {problem}; `make mlflow-sync` sends what is missing")
             return
         try:
             self.child.wait(timeout=PATIENCE if said == "ready" else 0.2)  # a server that is slow now stays slow
         except subprocess.TimeoutExpired:
             if said != "behind" and not uri.startswith("sqlite:"):  # a file does not go away
-                _say(f"still sending to {shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
+                say(f"still sending to {shown(uri)}; should that fail, `make mlflow-sync` sends the rest")
 
     def __enter__(self) -> Mirror:
         """Return the mirror; leaving the block finishes it."""
@@ -112,7 +112,7 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
     The trainer's files are looked for in `.work/train/<key>/<signature>/`, its lock beside that folder (`.lock`).
     """
     try:
-        if not _wanted():
+        if not wanted():
             return Mirror()
         folder = state.folder(key, signature)
         before = state.training(folder)
@@ -128,13 +128,13 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
             "clone": state.clone(),
             "work": str(work),
             "run": {"key": key, "signature": signature, "params": dict(params), "dataset": dataset},
-            "tags": _tags(key) | {"device": device, "attempt": str(attempt)},
+            "tags": tags(f"train@{key}", "stages/train.py") | {"device": device, "attempt": str(attempt)},
         }
         state.write(folder / "training.json", training)
         state.write(folder.parent / "current.json", {"signature": signature})
         return Mirror(folder, state.Source.of(work), after=after)
     except Exception as error:
-        _say(f"{reason(error)}; this training is not mirrored")
+        say(f"{reason(error)}; this training is not mirrored")
         return Mirror()
 
 
@@ -142,41 +142,43 @@ def report(key: str) -> Mirror:
     """Start the mirror of one evaluation: on leaving, metrics and figures go to the run that trained the model."""
     try:
         run = state.restored(key)
-        if not run or not _wanted():
+        if not run or not wanted():
             return Mirror()
         folder = state.folder(key, run["signature"])
         if not state.training(folder):
             state.note_restored(folder, run)
         return Mirror(folder, state.Source.workspace(key), "evaluate")
     except Exception as error:
-        _say(f"{reason(error)}; this evaluation is not mirrored")
+        say(f"{reason(error)}; this evaluation is not mirrored")
         return Mirror()
 
 
-def _wanted() -> bool:
+def wanted() -> bool:
+    """Whether anything is to be mirrored, and can be."""
     if not state.server():
         return False
     if importlib.util.find_spec("mlflow") is None:
-        _say("mlflow is not installed, so nothing is mirrored")
+        say("mlflow is not installed, so nothing is mirrored")
         return False
     return True
 
 
-def _tags(key: str) -> dict[str, str]:
+def tags(stage: str, script: str) -> dict[str, str]:
+    """Return what a run is told of the stage that made it, and of the code."""
     environment = os.environ
-    tags = {
-        "dvc.stage": environment.get("DVC_STAGE") or f"train@{key}",
+    found = {
+        "dvc.stage": environment.get("DVC_STAGE") or stage,
         "dvc.exp_name": environment.get("DVC_EXP_NAME"),
         "dvc.exp_baseline_rev": environment.get("DVC_EXP_BASELINE_REV"),
-        "mlflow.source.name": "stages/train.py",
+        "mlflow.source.name": script,
         "mlflow.source.git.commit": git("rev-parse", "HEAD"),
         "torch": importlib.metadata.version("torch"),
     }
     made = [f":(exclude){path}" for path in ("dvc.lock", "metrics", "docs")]  # what a run changes itself
     changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", *made)
     if changes is not None:
-        tags["git.dirty"] = str(bool(changes)).lower()
-    return {name: value for name, value in tags.items() if value}
+        found["git.dirty"] = str(bool(changes)).lower()
+    return {name: value for name, value in found.items() if value}
 
 
 def git(*arguments: str) -> str | None:
@@ -190,7 +192,8 @@ def git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _spawn(folder: Path, mode: str, after: float) -> subprocess.Popen[bytes]:
+def spawn(folder: Path, mode: str, after: float) -> subprocess.Popen[bytes]:
+    """Start the child that sends what is noted in `folder`, once the pipe to it is closed or after some seconds."""
     return subprocess.Popen(
         [sys.executable, "-m", "regen.tracking", "mirror", str(folder), mode, str(state.box()), str(after)],
         stdin=subprocess.PIPE,
@@ -214,6 +217,7 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print one line of tracking."""
     with suppress(OSError, ValueError):  # a terminal that is gone, a log on a full disk
         print(f"tracking: {line}", file=sys.stderr, flush=True)

@@ -159,6 +159,7 @@ def training(folder: Path) -> dict[str, Any]:
         and isinstance(run.get("signature"), str)
         and isinstance(run.get("params"), dict)
         and (run.get("dataset") == "" or is_name(run.get("dataset")))
+        and (run.get("study", "") == "" or is_name(run["study"]))
         and isinstance(tags, dict)
         and all(isinstance(value, str) for value in tags.values())
         and isinstance(note.get("training"), str | None)

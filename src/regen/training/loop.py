@@ -136,7 +136,7 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
                 total, due = step, True
             if devices.main:
                 write_history(folder, history)
-                if epoch in (1, (config.epochs + 1) // 2) or step == total:
+                if epoch & (epoch - 1) == 0 or step == total:  # after 1, 2, 4, 8, ... epochs
                     write_preview(_result(model, average), batches(0), folder, epoch)
                 _report(
                     progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)

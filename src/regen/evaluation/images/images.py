@@ -25,6 +25,7 @@ SAMPLES = 2000  # a set, and at most as many as there are test images: distances
 IMPORTANCE_SAMPLES = 20  # draws of z an image
 BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
 PART = 2000  # test images whose reconstructions are held at a time
+PLACED = 100  # samples that are shown in a square of 10 x 10
 SHOWN = 8  # rows or columns of a collage of examples
 CONTINUOUS = 128  # test images between whose latents paths are walked
 LABELLED = 5  # training examples a class that name the components of a prior
@@ -125,15 +126,17 @@ def generated(subject: Images) -> Measured:
     test = subject.test_x[:n]
     drawn = Draws(subject, n)
     samples = drawn.samples(0)
-    subject.picture("samples", collage.grid(samples[:100]))
+    subject.picture("samples", collage.grid(samples[:PLACED]))
     if drawn.encoded is not None and not hasattr(model, "sample"):
         subject.picture("samples_prior", collage.grid(subject.decode(drawn.prior(seed)[:100])))
     draw_paths(subject, drawn.space)
 
     shown = samples[:SHOWN]
     few = min(5, len(subject.train_x))
-    nearest = neighbours.nearest(shown, subject.train_x, few)[1]
-    subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest))
+    nearest = neighbours.nearest(samples[:PLACED], subject.train_x, few)[1]
+    subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest[:SHOWN]))
+    if len(nearest) == PLACED:  # a whole square: the page finds a sample's place in it
+        subject.picture("samples_nearest", collage.grid(subject.train_x[nearest[:, 0]]))
     measures: Measured = {}
     compared, references, real = samples, subject.train_x, test
     if grid := subject.statistics.get("grid"):  # pixel art: held against its own grid and palette

@@ -91,6 +91,32 @@
     go();
   }
 
+  // Beside the new image that is pointed at, the training image nearest to it: of two squares of 10 x 10 images the same place.
+  const margin = 16, gap = 4, across = 10, lens = made("div", "", { className: "lens", hidden: true });
+  lens.append(made("div"), made("div"), made("span", "New image, and the nearest training image"));
+  document.body.append(lens);
+  for (const figure of all('figure[id$="-samples"]')) {
+    const twin = document.getElementById(`${figure.id}_nearest`);
+    if (!twin) continue;
+    const image = one("img", figure), width = Number(image.getAttribute("width")), height = Number(image.getAttribute("height"));
+    const pitch = [width, height].map((side) => (side - 2 * margin + gap) / across);
+    image.addEventListener("pointermove", (event) => {
+      const box = image.getBoundingClientRect(), scale = width / box.width;
+      const at = [event.clientX - box.left, event.clientY - box.top].map((place, axis) => (place * scale - margin) / pitch[axis]);
+      if (at.some((place) => place < 0 || place >= across)) { lens.hidden = true; return; }
+      all("div", lens).forEach((part, which) => {
+        Object.assign(part.style, {
+          width: `${pitch[0] - gap}px`, height: `${pitch[1] - gap}px`, backgroundImage: `url("${whole(one(".open", which ? twin : figure))}")`,
+          backgroundPosition: at.map((place, axis) => `-${margin + Math.floor(place) * pitch[axis]}px`).join(" "),
+        });
+      });
+      lens.hidden = false;
+      const room = document.documentElement.clientWidth - lens.offsetWidth - 8;
+      Object.assign(lens.style, { left: `${Math.max(8, Math.min(event.clientX + 16, room))}px`, top: `${event.clientY + 20}px` });
+    });
+    image.addEventListener("pointerleave", () => { lens.hidden = true; });
+  }
+
   // One model's picture over another's of the same size: an edge between the two that can be moved.
   for (const wipe of all(".wipe")) {
     const groups = read(one("script", wipe)), stage = one(".stage", wipe);
