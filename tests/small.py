@@ -18,7 +18,11 @@ METRICS = {
     "character_accuracy": {"value": 0.9917, "error": 0.0, "bound": 1.0},
 }
 CELL = {"value": 73.5, "error": 2.0, "spread": 7.4, "real": 26.7}
-HISTORY = "epoch,step,character_accuracy,learning_rate\n1,10,0.5,0.1\n2,20,nan,0.2\n3,30,0.99,0.1\n"
+HISTORY = """epoch,step,examples,character_accuracy,learning_rate
+1,10,1500,0.5,0.1
+2,20,3000,nan,0.2
+3,30,4500,0.99,0.1
+"""
 ABOUT = {"family": "gan", "kind": "toy"}
 PUBLISHED = [
     Published({"character_accuracy": 0.5606}, "a paper", ABOUT),
@@ -34,7 +38,7 @@ def furnish(folder: Path, given: Params, size: tuple[int, int] = (20, 10)) -> Pa
         figures.write(METRICS, folder / "metrics" / f"{key}.json")
         (folder / "figures" / key).mkdir(parents=True)
         (folder / "figures" / key / "training.csv").write_text(HISTORY, encoding="utf-8")
-        for name in ("samples", "epoch_0001", "epoch_0003", "training"):
+        for name in ("samples", "samples_nearest", "epoch_0001", "epoch_0003", "training"):
             colours = draw.integers(0, 256, (8, 3), dtype=np.uint8)[draw.integers(0, 8, (10, 10))]
             Image.fromarray(colours).resize(size, Image.Resampling.NEAREST).save(folder / "figures" / key / f"{name}.png")
         write(folder / "exports" / key / "decoder.json", {"kind": "none"})

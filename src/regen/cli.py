@@ -231,7 +231,7 @@ def report(dataset: str, single_file: bool, out: Path | None) -> None:
 
     The pipeline's own, in the folder reports, `make report` brings up to date.
     """
-    from regen import blocks, params, paths
+    from regen import blocks, params, paths, schedule
     from regen.report import page
 
     _here()
@@ -240,7 +240,8 @@ def report(dataset: str, single_file: bool, out: Path | None) -> None:
         blocks.known(dataset, [*given.datasets, *given.queries], "regen report", "data set")
     out = out or (Path(f"{dataset or 'report'}.html") if single_file else paths.WORK / "report")
     missing: list[str] = []
-    _written(out, lambda: missing.extend((page.write_single if single_file else page.write)(given, out, dataset)))
+    write = page.write_single if single_file else page.write
+    _written(out, lambda: missing.extend(write(given, out, dataset, seconds=schedule.times())))
     for line in missing:
         click.echo(f"missing: {shown(line)}", err=True)
     click.echo(out if single_file else out / dataset / "index.html")

@@ -55,7 +55,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
     graph, plan, pending = _graph()
     if names:
         pending &= _needed(graph, names, given)
-    seconds = _times()
+    seconds = times()
     length = _longest_way(graph, seconds)
     failed: dict[str, str] = {}
     running: dict[Future[str], tuple[str, float]] = {}
@@ -232,7 +232,7 @@ def _reason(said: str, log: Path) -> str:
     return "; ".join(lines) + f" (see {log})"
 
 
-def _times() -> dict[str, float]:
+def times() -> dict[str, float]:
     """Return the seconds that stages took here before."""
     try:
         found = json.loads(TIMES.read_text(encoding="utf-8"))

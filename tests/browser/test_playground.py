@@ -30,15 +30,8 @@ pytestmark = pytest.mark.timeout(1800)  # the first test waits for all exports
 LABELS = ("left", "right", "<b>bright</b>")
 POLICY = {"default-src": "'none'", "img-src": "'self' data:"} | playground.POLICY
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Playground</title>
-<meta http-equiv="Content-Security-Policy" content="{{ policy }}"></head>
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}"><link rel="stylesheet" href="style.css"></head>
 <body><main><h1>Toys</h1>{% include "playground.html.j2" %}</main></body></html>"""
-
-
-def program(*names: str) -> str:
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip(f"there is no {names[0]} here (Debian: apt-get install chromium chromium-driver)")
-    return found
 
 
 def models() -> dict[str, Any]:
@@ -65,7 +58,6 @@ def models() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     """The page of the models as it lies on the disk, and the models."""
-    program("chromium", "chromium-browser"), program("chromedriver")
     folder, made = tmp_path_factory.mktemp("report"), models()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -95,31 +87,18 @@ def toys(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         playground.write(folder, [section])
     environment = Environment(loader=PackageLoader("regen.report", "templates"), autoescape=True)
     policy = "; ".join(" ".join(part) for part in POLICY.items())
-    html = environment.from_string(PAGE).render(policy=policy, playground=section, address=str)
+    html = environment.from_string(PAGE).render(policy=policy, playground=section, address=str, top=1)
     (folder / "index.html").write_text(html, encoding="utf-8")
+    shutil.copy(Path(playground.__file__).with_name("templates") / "style.css", folder)  # of the whole page
     return folder, made
 
 
-@pytest.fixture(scope="module")
-def browser(toys) -> Iterator[Any]:
-    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-
-    options = ChromeOptions()
-    options.binary_location = program("chromium", "chromium-browser")
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1100,1400"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(program("chromedriver")))
-    driver.set_script_timeout(300)
-    driver.set_network_conditions(offline=True, latency=0, throughput=0)
-    yield driver
-    driver.quit()
-
-
 @pytest.fixture
-def opened(toys, browser) -> Iterator[Any]:
+def opened(browser, toys) -> Iterator[Any]:
     """Open a model as a person does; afterwards, nothing has gone wrong."""
     folder, _ = toys
+    browser.size(1100, 1400)
+    browser = browser.driver
 
     def choose(key: str) -> Any:
         browser.get((folder / "index.html").as_uri())
@@ -172,6 +151,15 @@ def same_image(browser: Any, model: Any) -> None:
     wait(lambda: browser.execute_script("return regenPlayground.idle()"))
     expected = model.decode(latents(browser)[None])[0].clamp(0, 1) * 255
     assert np.abs(pixels(browser) - expected.numpy()).max() <= 1.0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("key", ["toy_vae", "toy_plane", "toy_flow", "toy_text", "toy_handwriting"])
+def test_axe_finds_nothing_in_an_opened_model(browser, opened, axe, key, dark):
+    browser.scheme(dark)
+    opened(key)
+    wait(lambda: browser.run("return regenPlayground.idle()"))
+    assert browser.violations(axe) == []
 
 
 @pytest.mark.parametrize("key", ["toy_vae", "toy_plane", "toy_flow", "toy_ppca"])
@@ -307,6 +295,7 @@ def test_everything_has_a_name_for_those_who_listen(opened):
     [("WebAssembly", "This browser has no WebAssembly"), ("DecompressionStream", "This browser cannot unpack gzip")],
 )
 def test_what_a_browser_lacks_is_told_in_one_line(toys, browser, lacking, said):
+    browser = browser.driver
     script = {"source": f"delete window.{lacking}"}
     added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", script)
     try:

@@ -105,6 +105,17 @@ def overview(given):
     return Path("reports/index.html").read_text(encoding="utf-8")
 
 
+def test_what_went_into_a_training_is_said_and_its_time_where_it_is_known(made):
+    page.write(made, Path("reports"))
+    assert "2 min" not in Path("reports/index.html").read_text(encoding="utf-8")
+    page.write(made, Path("timed"), seconds={"train@one_gan": 131.0, "train@two_gan": 7.4})
+    rows = Cells(Path("timed/index.html").read_text(encoding="utf-8")).rows
+    assert [row[-1] for row in rows if len(row) == 7][1:] == [
+        "3 epochs 4 500 examples, 2 min",
+        "3 epochs 4 500 examples, 7 s",
+    ]
+
+
 def test_every_figure_stands_beside_what_it_is_held_against_and_the_published_one(made):
     rows = Cells(text := html(made)).rows
     assert ["Figure", "Ours", "Held against", "Published"] in rows
@@ -121,7 +132,7 @@ def test_every_figure_stands_beside_what_it_is_held_against_and_the_published_on
 
 def test_the_overview_has_the_one_figure_that_tells_most_of_each_model(made):
     rows = Cells(text := overview(made)).rows
-    row = ["", "one_ gan gan", "Characters right share", "0.9917", "bound 1.000", "0.5606", "3 epochs"]
+    row = ["", "one_ gan gan", "Characters right share", "0.9917", "bound 1.000", "0.5606", "3 epochs 4 500 examples"]
     assert row in rows
     assert '<a href="toy/index.html#one_gan">' in text
     assert '<img src="_overview/one_gan.webp"' in text
@@ -200,7 +211,7 @@ def test_two_writings_give_the_same_bytes(made):
 def test_one_file_has_all_in_it(made):
     assert page.write_single(made, Path("report.html")) == []
     text = Path("report.html").read_text(encoding="utf-8")
-    assert text.count("data:image/webp;base64,") == 2 + 2 * 3  # in the overview, and of each model
+    assert text.count("data:image/webp;base64,") == 2 + 2 * 4  # in the overview, and of each model
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     anchors = set(re.findall(r'href="#([^"]+)"', text))
     assert anchors <= set(re.findall(r'\bid="([^"]+)"', text))

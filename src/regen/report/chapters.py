@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from regen import paths
@@ -23,6 +25,7 @@ from regen.report.playground import Section as Playground
 from regen.report.playground import section as playable
 from regen.report.studies import Study, study
 
+THIN = "\u202f"  # narrow space between thousands
 WIPED = ("samples", "samples_prior", "reconstructions", "interpolation_linear", "latent_grid")  # compared by a wipe
 
 
@@ -53,6 +56,7 @@ class Section:
     Attributes:
         face: address of its small picture in the overview; "" where there is none.
         history: columns of its training; empty where it has no steps.
+        seconds: that its training took on this machine; None where nobody says.
         missing: what could not be read, and its cure.
     """
 
@@ -64,6 +68,7 @@ class Section:
     face: str
     history: dict[str, list[float]]
     charts: list[charts.Chart]
+    seconds: float | None
     missing: list[str]
 
     def row(self, name: str) -> Row | None:
@@ -97,6 +102,15 @@ class Section:
             return "–"
         unit, values = next(iter(self.history.items()))
         return f"{len(values)} {shown(unit)}{'s' if len(values) > 1 else ''}"
+
+    @property
+    def spent(self) -> str:
+        """What went into its training: examples, each as often as it was seen, and time where that is known."""
+        examples = self.history.get("examples", [])[-1:]
+        parts = [f"{count:,.0f} examples".replace(",", THIN) for count in examples]
+        if self.seconds is not None:
+            parts.append(f"{self.seconds:.0f} s" if self.seconds < 100 else f"{self.seconds / 60:.0f} min")
+        return ", ".join(parts)
 
     @property
     def gallery(self) -> list[Picture]:
@@ -175,10 +189,12 @@ class Chapter:
         return " or ".join(which for which in AGAINST if which in kinds), values.pop() if len(values) == 1 else None
 
 
-def chapters(given: Params, shelf: Shelf, only: str = "", curves: bool = True) -> list[Chapter]:
+def chapters(
+    given: Params, shelf: Shelf, only: str = "", curves: bool = True, seconds: Mapping[str, float] = MappingProxyType({})
+) -> list[Chapter]:
     """Return the chapters of all data sets that have models, or of `only` one; pictures are put on the shelf.
 
-    Without `curves` the picture of a training stands in for what the page would draw itself.
+    Without `curves` the picture of a training stands in for what the page would draw itself. `seconds` are what stages took.
 
     Raises:
         UserError: a model's metrics have a measure that nobody described.
@@ -191,14 +207,16 @@ def chapters(given: Params, shelf: Shelf, only: str = "", curves: bool = True) -
                 continue
             stage, missing = "prepare" if dataset in given.datasets else "queries", list[str]()
             statistics = found(partial(files.statistics, dataset, f"{stage}@{dataset}"), missing, dict[str, Any]())
-            sections = [section(key, given, shelf, f"{dataset}/{key}", pool, curves) for key in keys]
+            sections = [section(key, given, shelf, f"{dataset}/{key}", pool, curves, seconds.get(f"train@{key}")) for key in keys]
             studies = [study(key, given, curves) for key, block in given.studies.items() if block["model"] in keys]
             played = None if shelf.folder is None else playable(keys, given)  # one file holds no models
             made.append(Chapter(dataset, block, statistics, sections, studies, played, missing))
     return made
 
 
-def section(key: str, given: Params, shelf: Shelf, place: str, pool: ThreadPoolExecutor, curves: bool) -> Section:
+def section(
+    key: str, given: Params, shelf: Shelf, place: str, pool: ThreadPoolExecutor, curves: bool, seconds: float | None = None
+) -> Section:
     """Return one model's figures and pictures as the evaluation left them, and the published figures."""
     block, missing = given.models[key], list[str]()
     measured = found(lambda: files.measured(key), missing, Measured())
@@ -213,7 +231,7 @@ def section(key: str, given: Params, shelf: Shelf, place: str, pool: ThreadPoolE
     kept = [picture for picture in read if picture is not None]
     return Section(
         key, block["family"], block, _rows(key, given, measured), kept, _face(key, kept, shelf), history,
-        drawn, list(dict.fromkeys(missing)),
+        drawn, seconds, list(dict.fromkeys(missing)),
     )  # fmt: skip
 
 
@@ -254,4 +272,4 @@ def figure(value: float | None, digits: int = 4) -> str:
         return f"{value:.{min(digits - 1, 2)}e}"
     rounded = abs(float(f"{value:.{digits}g}"))  # 0.99999 has the digits of 1
     decimals = max(0, digits - 1 - math.floor(math.log10(rounded))) if value else 0
-    return f"{value:,.{min(decimals, 6)}f}".replace(",", "\u202f")  # narrow space between thousands
+    return f"{value:,.{min(decimals, 6)}f}".replace(",", THIN)

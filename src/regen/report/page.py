@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -28,16 +29,19 @@ from regen.report.library import Library, uplot
 from regen.report.pictures import Shelf
 
 
-def write(given: Params, out: Path, only: str = "", whole: bool = False) -> list[str]:
+def write(
+    given: Params, out: Path, only: str = "", *, whole: bool = False, seconds: Mapping[str, float] = MappingProxyType({})
+) -> list[str]:
     """Write the report as a folder: index.html, <data set>/index.html, and pictures; of `only` one data set its folder alone.
 
-    Returns what is missing of it: a line each, with its cure.
+    Returns what is missing of it: a line each, with its cure. `seconds` are what stages took here: with them the report says how
+    long trainings took, and without them it is the same for the same run.
 
     Raises:
         UserError: a model's metrics have a measure that nobody described; or anything is missing of what has to be `whole`.
     """
     with folders.replacing(out / only if only else out) as part:
-        report = Report.of(given, Shelf(part, within=f"{only}/" if only else ""), only)
+        report = Report.of(given, Shelf(part, within=f"{only}/" if only else ""), only, seconds)
         if whole and report.missing:
             raise UserError("\n".join(report.missing))
         if not only:
@@ -51,9 +55,9 @@ def write(given: Params, out: Path, only: str = "", whole: bool = False) -> list
     return report.missing
 
 
-def write_single(given: Params, out: Path, only: str = "") -> list[str]:
+def write_single(given: Params, out: Path, only: str = "", *, seconds: Mapping[str, float] = MappingProxyType({})) -> list[str]:
     """Write the report as one file with all that it shows, to be sent to somebody; returns and raises as `write` does."""
-    report = Report.of(given, Shelf(None), only)
+    report = Report.of(given, Shelf(None), only, seconds)
     folders.write(out, report.page(overview=not only, shown=report.chapters))
     return report.missing
 
@@ -70,11 +74,11 @@ class Report:
     with_overview: bool
 
     @classmethod
-    def of(cls, given: Params, shelf: Shelf, only: str = "") -> Report:
+    def of(cls, given: Params, shelf: Shelf, only: str, seconds: Mapping[str, float]) -> Report:
         """Read what stages have written, and put the pictures on the shelf."""
         missing = list[str]()
         library = found(uplot, missing, Library())
-        made = chapters(given, shelf, only, curves=bool(library.script))
+        made = chapters(given, shelf, only, bool(library.script), seconds)
         missing += [line for chapter in made for line in chapter.everything_missing]
         return cls(given, made, library, missing, shelf.folder is None, not only)
 
