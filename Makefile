@@ -21,7 +21,7 @@ READY := $(VENV)/.ready
 INSTALL := $(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python  # into .venv, whatever else is active
 overrides = $(shell sed -e 's/#.*//' -e '/^[[:space:]]*$$/d' -e 's/^/-S /' presets/$(1))
 
-.PHONY: help setup repro smoke portraits full studies verify figures changes test test-team lint ui report showcase push pull resolve gc mlflow-sync docs bench lock clean
+.PHONY: help setup repro smoke portraits full studies verify figures changes test team test-team lint ui report showcase push pull resolve gc mlflow-sync docs bench lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ changes: setup  ## what changed in params and figures since HEAD
 test: setup  ## lint, types, and all tests, in several processes
 	$(MAKE) --no-print-directory lint
 	pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+team: setup  ## a team's server on this machine, for a try: PostgreSQL, S3, MLflow with two users
+	@python -m tests.team
 
 test-team: setup  ## two users with PostgreSQL, MLflow's users, S3 and SSH: real ones, on this machine
 	pytest tests/team -rs
