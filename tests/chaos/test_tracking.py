@@ -23,6 +23,7 @@ from regen.tracking.sync import sync
 
 SOURCES = str(Path(launch.__file__).parents[2])
 EPOCHS = 6
+LONG = 60  # seconds that no end of a training takes, however busy the machine; a mirror that is waited for takes minutes
 TRAINER = """
 import sys, time
 from pathlib import Path
@@ -150,7 +151,7 @@ def proxy(server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def train(pause: float, after: float = 0) -> tuple[float, list[str]]:
     """Train to the end. Returns the seconds that `finish` took, and the lines on stderr."""
     command = [sys.executable, "-c", TRAINER, str(pause), str(after)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3000)
     assert done.returncode == 0, done.stderr
     return float(done.stdout.split()[-1]), done.stderr.splitlines()
 
@@ -176,10 +177,10 @@ def assert_sync_completes(server: int, experiment: str) -> None:
 def test_a_server_that_refuses(proxy: Proxy, server: int, tmp_path: Path) -> None:
     proxy.set("refuse")
     finish, lines = train(pause=1.3)
-    assert finish < 4
+    assert finish < LONG
     assert len(lines) == 1
     assert "connection refused" in lines[0]
-    failed = subprocess.run([sys.executable, "-m", "regen.tracking", "sync"], capture_output=True, text=True, timeout=60)
+    failed = subprocess.run([sys.executable, "-m", "regen.tracking", "sync"], capture_output=True, text=True, timeout=3000)
     assert failed.returncode == 1
     assert re.fullmatch(
         r"error: http://127.0.0.1:\d+: the tracking server can't be used \(connection refused\); .*\n", failed.stderr
@@ -193,9 +194,9 @@ def test_a_server_that_refuses_what_a_short_training_left(
 ) -> None:
     proxy.set("refuse")
     finish, lines = train(pause=0, after=20)
-    assert finish < 1
+    assert finish < LONG
     assert lines == []  # nobody has tried yet
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not list(tmp_path.glob(".work/tracking/.boxes/*/behind")):
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -210,7 +211,7 @@ def test_a_server_that_refuses_what_a_short_training_left(
 def test_a_server_that_accepts_and_never_answers(proxy: Proxy, server: int, tmp_path: Path) -> None:
     proxy.set("hang")
     finish, lines = train(pause=0.2)
-    assert finish < 4
+    assert finish < LONG
     assert len(lines) == 1
     proxy.set("forward")
     assert_sync_completes(server, tmp_path.name)
@@ -228,7 +229,7 @@ def test_a_server_that_dies_in_the_middle(proxy: Proxy, server: int, tmp_path: P
     assert trainer.stdin is not None
     trainer.stdin.write("\n\n")
     trainer.stdin.flush()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not (
         (experiment := client.get_experiment_by_name(tmp_path.name))
         and any(run.data.metrics.get("train/loss") == 1 / 3 for run in client.search_runs([experiment.experiment_id]))
@@ -236,9 +237,9 @@ def test_a_server_that_dies_in_the_middle(proxy: Proxy, server: int, tmp_path: P
         assert time.monotonic() < end
         time.sleep(0.2)
     proxy.set("refuse")
-    out, error = trainer.communicate("\n" * EPOCHS, timeout=30)
+    out, error = trainer.communicate("\n" * EPOCHS, timeout=300)
     assert trainer.returncode == 0
-    assert float(out.split()[-1]) < 4
+    assert float(out.split()[-1]) < LONG
     assert "Traceback" not in error
     proxy.set("forward")
     assert_sync_completes(server, tmp_path.name)

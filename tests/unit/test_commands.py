@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -301,10 +300,8 @@ def test_half_the_speed_is_twice_the_time(tmp_path, monkeypatch):
     assert len(machine.describe(given(), "repro").splitlines()) == 1
 
 
-def test_the_speed_is_measured_for_as_long_as_is_wanted():
-    start = time.monotonic()
+def test_the_speed_is_measured_in_one_thread():
     assert machine.rate(Devices("fp32", 1), seconds=0.1) > 0
-    assert time.monotonic() - start < 30
     assert torch.get_num_threads() == 1
 
 
@@ -328,12 +325,10 @@ def test_times_are_rounded_for_people(seconds, said):
     assert text.minutes(seconds) == said
 
 
-def test_help_is_there_at_once_and_imports_no_torch():
+def test_help_imports_no_torch():
     code = "import sys; from regen.cli import main; main(); print({'torch', 'dvc', 'mlflow'} & set(sys.modules))"
-    start = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == "set()"
     for name in ("answer", "sample", "check", "sync", "figures", "changes", "compare", "best", "machine", "verify"):
         assert f"\n  {name} " in done.stdout
-    assert time.monotonic() - start < 5  # of a busy machine; alone 0.2 s
