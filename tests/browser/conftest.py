@@ -89,7 +89,7 @@ class Browser:
 
     def until(self, script: str) -> Any:
         """Wait until a script returns what is true, and return that."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not (found := self.run(script)):
             assert time.monotonic() < end, script
             time.sleep(0.05)

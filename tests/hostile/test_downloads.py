@@ -204,7 +204,7 @@ def test_a_client_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path
     with pytest.raises(MirrorError, match=r"not fetched within 0\.5 s"):
         packages.fetch(package, tmp_path)
     child = int((tmp_path / "child").read_text())
-    end = time.monotonic() + 10
+    end = time.monotonic() + 120
     while alive(child):
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -157,11 +157,11 @@ def test_a_password_stays_in_the_environment(
     while trainer.poll() is None:
         seen += command_lines()
         time.sleep(0.05)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not server.asked:  # type: ignore[attr-defined]
         assert time.monotonic() < end
         time.sleep(0.1)
-    with filelock.FileLock(state.folder("vae", "s1") / "lock", timeout=120):  # free when the mirror has ended
+    with filelock.FileLock(state.folder("vae", "s1") / "lock", timeout=300):  # free when the mirror has ended
         pass
     assert trainer.returncode == 0
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)

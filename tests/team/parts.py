@@ -105,7 +105,7 @@ def sql(address: str, query: str) -> list[tuple[object, ...]]:
     """What PostgreSQL answers; it is asked again while it begins."""
     import psycopg
 
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while True:
         try:
             with psycopg.connect(address, autocommit=True) as connection:

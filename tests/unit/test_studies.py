@@ -279,7 +279,7 @@ def test_as_many_cells_run_at_a_time_as_their_threads_leave_cores_for(workshop, 
     start, together = cells._start, threading.Barrier(2)
 
     def meets(cell, signature):
-        together.wait(timeout=20)  # breaks where the other cell is not running
+        together.wait(timeout=200)  # breaks where the other cell is not running
         start(cell, signature)
 
     monkeypatch.setattr(cells, "_start", meets)
