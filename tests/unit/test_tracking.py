@@ -571,7 +571,7 @@ def test_one_courier_delivers_what_several_short_stages_leave(root: Path) -> Non
 def test_the_machine_is_watched_while_a_model_trains(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
     wanted = {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"}
-    trainer = start_trainer(root, "vae", pause=120, after=0)
+    trainer = start_trainer(root, "vae", pause=900, after=0)
     assert eventually(lambda: any(wanted <= set(run.data.metrics) for run in runs()))
     trainer.kill()
     trainer.communicate()
@@ -603,7 +603,7 @@ def test_watching_can_be_switched_off(said: str | None, expected: bool, monkeypa
 
 
 def test_a_mirror_ends_when_its_trainer_is_killed_and_closes_the_run(root: Path) -> None:
-    trainer = start_trainer(root, "vae", pause=120, after=0)
+    trainer = start_trainer(root, "vae", pause=900, after=0)
     assert eventually(lambda: any(run.data.metrics.get("train/loss") == 0.5 for run in runs()))
     assert [run.info.status for run in runs()] == ["RUNNING"]
     trainer.send_signal(signal.SIGKILL)
