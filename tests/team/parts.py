@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import secrets
@@ -190,4 +189,4 @@ def ssh(folder: Path) -> Iterator[tuple[str, Path]]:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd drops root's rights
     command = [str(program("sshd")), "-D", "-e", "-f", str(place / "config")]
     with running(command, place / "log", lambda: listens(chosen)):
-        yield f"ssh://{getpass.getuser()}@127.0.0.1:{chosen}{folder}/ssh-remote", place / "user"
+        yield f"ssh://{pwd.getpwuid(os.geteuid()).pw_name}@127.0.0.1:{chosen}{folder}/ssh-remote", place / "user"

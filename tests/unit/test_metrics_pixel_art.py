@@ -48,10 +48,8 @@ def test_enlargement_by_corners_is_found_as_well(small) -> None:
 
 
 def test_real_images_are_on_the_grid_and_in_the_palette(grid, real) -> None:
-    assert pixel_measures(real.float() / 255, real, grid) == {
-        "on_grid": {"value": 1.0, "real": 1.0, "error": 0.0},
-        "in_palette": {"value": 1.0, "real": 1.0, "error": 0.0},
-    }
+    whole = {"value": 1.0, "real": 1.0, "error": 1 / len(real)}  # none of 20 is wrong: one of 20 may be
+    assert pixel_measures(real.float() / 255, real, grid) == {"on_grid": whole, "in_palette": whole}
 
 
 def test_one_wrong_pixel_takes_one_cell_off_the_grid_and_one_pixel_out_of_the_palette(grid, real) -> None:

@@ -42,7 +42,7 @@ def models(name: str, found: Found, size: int) -> dict[str, Values]:
         f"{name}_autoencoder": {
             **common, "family": ("autoencoder", ""), "latent_dim": (latent, "as the VAE's"),
             "channels": (_widths(wide, halvings), f"{size} px are halved {halvings} times"),
-            **_passes(train, 64_000, 64), **steps, **photographs,
+            **_passes(train, 64_000, 24), **steps, "learning_rate": (1.5e-3, "many small steps"), **photographs,
         },
         f"{name}_vae": {
             **common, "family": ("vae", ""), "latent_dim": (latent, ""), "beta": (1.0, ""), **few,
