@@ -120,6 +120,7 @@ def test_an_empty_split_is_refused_before_anything_is_trained(split, tmp_path) -
     assert not (tmp_path / "toy").exists()
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")  # on the way to refusal
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
 def test_a_table_with_nan_is_refused_before_anything_is_trained(value, tmp_path) -> None:
     table = np.ones((5, 2))
@@ -199,6 +200,7 @@ NASTY = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")  # what a font lacks is drawn as a box
 def test_any_name_is_drawn_as_it_stands(tmp_path) -> None:
     values = {name: float(number) for number, name in enumerate(NASTY)}
     square, corners = np.eye(len(NASTY)), np.random.default_rng(0).normal(size=(len(NASTY), 2))

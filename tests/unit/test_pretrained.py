@@ -117,6 +117,7 @@ class Trap:
         return Path.touch, (Path("sprung"),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("content", [b"", b"PK cut", pickle.dumps(Trap()), b"\x80\x02]q\x00."])
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
 def test_a_file_without_weights_is_one_clear_line_and_no_code_of_it_is_run(content, name, tmp_path, monkeypatch) -> None:
