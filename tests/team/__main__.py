@@ -28,8 +28,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="regen-team-")))
         print("starting PostgreSQL, an S3 store and MLflow ...", file=sys.stderr)
-        database = stack.enter_context(parts.postgres())
-        store = stack.enter_context(parts.s3(folder, "mlflow", "dvc"))
+        database = stack.enter_context(parts.postgres()).address
+        store = stack.enter_context(parts.s3(folder, "mlflow", "dvc")).address
         server = stack.enter_context(parts.mlflow(folder, database, store, *USERS))
         print(f"MLflow: http://127.0.0.1:{server.port}, for a browser: user admin, password {server.passwords['admin']}\n")
         for name in USERS:

@@ -51,17 +51,58 @@ def wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path)
         time.sleep(0.2)
 
 
+@dataclass
+class Part:
+    """A program that serves, in a process group of its own.
+
+    Attributes:
+        ready: whether it answers.
+        options: of its environment.
+    """
+
+    command: list[str]
+    log: Path
+    ready: Callable[[], bool]
+    options: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        environment = {**os.environ, **self.options}
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(self.command, stdout=out, stderr=out, env=environment, start_new_session=True)
+        wait(self.ready, self.process, self.log)
+
+    def send(self, what: signal.Signals) -> None:
+        """Send a signal to all of its processes."""
+        assert self.process is not None
+        os.killpg(self.process.pid, what)
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, and wait until it has ended."""
+        if self.process is not None:
+            self.send(how)
+            self.process.wait(120)
+            self.process = None
+
+
 @contextmanager
-def running(command: list[str], log: Path, ready: Callable[[], bool], **options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A part as a process group of its own, ended with the block."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **options}, start_new_session=True)
+def running(command: list[str], log: Path, ready: Callable[[], bool], **options: str) -> Iterator[Part]:
+    """A part that is ended with the block."""
+    part = Part(command, log, ready, options)
     try:
-        wait(ready, process, log)
-        yield process
+        part.start()
+        yield part
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        part.end()
+
+
+@dataclass(frozen=True)
+class Service:
+    """A part, and where it is reached."""
+
+    address: str
+    part: Part
 
 
 def listens(port: int) -> bool:
@@ -74,8 +115,8 @@ def listens(port: int) -> bool:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL with the databases `mlflow` and `users`: its address without a database's name.
+def postgres() -> Iterator[Service]:
+    """A PostgreSQL with the databases `mlflow` and `users`; its address is without a database's name.
 
     PostgreSQL refuses to be run by root: then it runs as Debian's user postgres.
     """
@@ -91,11 +132,11 @@ def postgres() -> Iterator[str]:
         create = [str(program("initdb")), "-D", str(data), "-U", "regen", "--auth=scram-sha-256", f"--pwfile={folder}/password"]
         subprocess.run([*unprivileged, *create, "--no-sync"], check=True, capture_output=True, cwd="/")
         serve = [str(program("postgres")), "-D", str(data), "-p", str(chosen), "-k", str(folder), "-h", "127.0.0.1", "-F"]
-        with running([*unprivileged, *serve], folder / "log", lambda: listens(chosen)):
+        with running([*unprivileged, *serve], folder / "log", lambda: listens(chosen)) as part:
             address = f"postgresql://regen:{password}@127.0.0.1:{chosen}"
             for name in ("mlflow", "users"):
                 sql(f"{address}/postgres", f"create database {name}")
-            yield address
+            yield Service(address, part)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -117,20 +158,20 @@ def sql(address: str, query: str) -> list[tuple[object, ...]]:
 
 
 @contextmanager
-def s3(folder: Path, *buckets: str) -> Iterator[str]:
-    """An S3 server with some buckets: its address."""
+def s3(folder: Path, *buckets: str) -> Iterator[Service]:
+    """An S3 server with some buckets."""
     import boto3
 
     chosen = port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(chosen)]
-    with running(command, folder / "s3.log", lambda: listens(chosen)):
+    with running(command, folder / "s3.log", lambda: listens(chosen)) as part:
         client = boto3.client(
             "s3", endpoint_url=f"http://127.0.0.1:{chosen}", region_name="us-east-1",
             aws_access_key_id="regen", aws_secret_access_key="regen",
         )  # fmt: skip
         for bucket in buckets:
             client.create_bucket(Bucket=bucket)
-        yield f"http://127.0.0.1:{chosen}"
+        yield Service(f"http://127.0.0.1:{chosen}", part)
 
 
 @dataclass(frozen=True)
@@ -139,6 +180,7 @@ class Server:
 
     port: int
     passwords: dict[str, str]
+    part: Part
 
     def of(self, user: str) -> str:
         """The address with user and password."""
@@ -149,19 +191,18 @@ class Server:
 def mlflow(folder: Path, database: str, store: str, *users: str) -> Iterator[Server]:
     """MLflow's server as `deploy/serve` starts it, behind its own users, who may all edit."""
     chosen, passwords = port(), {name: secrets.token_hex(8) for name in ("admin", *users)}
-    server = Server(chosen, passwords)
     with running(
         [str(ROOT / "deploy/serve")], folder / "mlflow.log", lambda: healthy(chosen), **KEYS, DATABASE=database,
         ADMIN_PASSWORD=passwords["admin"], SECRET_KEY=secrets.token_hex(16), MLFLOW_S3_ENDPOINT_URL=store, PORT=str(chosen),
         WORKERS="1", PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    ):  # fmt: skip
+    ) as part:  # fmt: skip
         for name in users:
             answer = requests.post(
                 f"http://127.0.0.1:{chosen}/api/2.0/mlflow/users/create", auth=("admin", passwords["admin"]), timeout=60,
                 json={"username": name, "password": passwords[name]},
             )  # fmt: skip
             assert answer.ok, answer.text
-        yield server
+        yield Server(chosen, passwords, part)
 
 
 def healthy(port: int) -> bool:

@@ -19,7 +19,8 @@ pytestmark = [
 
 
 def test_what_was_kept_comes_back(tmp_path: Path) -> None:
-    with parts.postgres() as database, parts.s3(tmp_path, "mlflow") as store:
+    with parts.postgres() as postgres, parts.s3(tmp_path, "mlflow") as s3:
+        database, store = postgres.address, s3.address
         place = os.pathsep.join(
             [str(Path(sys.executable).parent), os.environ["PATH"], str(Path(parts.program("initdb") or "").parent)]
         )

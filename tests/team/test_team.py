@@ -114,8 +114,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     """Anna's and Ben's clones of one repository; nothing has been run yet."""
     place = tmp_path_factory.mktemp("team")
     with ExitStack() as stack:
-        database = stack.enter_context(parts.postgres())
-        store = stack.enter_context(parts.s3(place, "mlflow", "dvc"))
+        database = stack.enter_context(parts.postgres()).address
+        store = stack.enter_context(parts.s3(place, "mlflow", "dvc")).address
         server = stack.enter_context(parts.mlflow(place, database, store, "anna", "ben"))
         shell = stack.enter_context(parts.ssh(place))
         first, origin = place / "first", place / "origin.git"
