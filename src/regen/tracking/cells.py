@@ -7,9 +7,14 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regen.tracking import courier, launch, lineage, state
+from filelock import FileLock
+
+from regen.tracking import courier, launch, lineage, secrets, state
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 def report(study: str, model: str, dataset: str, cells: Mapping[Path, Mapping[str, Any]]) -> None:
@@ -63,3 +68,15 @@ def _note(place: Path, run: dict[str, Any], tags: dict[str, str], evaluation: st
     note = {"attempt": 1, "status": "FINISHED", "clone": state.clone(), "work": "", "run": run, "tags": tags}
     state.write(folder / "training.json", note | kept | {"evaluation": evaluation})
     return True
+
+
+def parent(client: MlflowClient, experiment: str, study: str) -> str:
+    """Return the id of the run of a study of this clone, below which its cells stand; it is made where there is none."""
+    of = f"{state.clone()} {study}"
+    with FileLock(state.base() / ".studies.lock", timeout=120):  # a courier and a `sync` make one of them
+        if found := client.search_runs([experiment], f"tags.`regen.study_of` = '{of}'", max_results=1):
+            return str(found[0].info.run_id)
+        tags = {"regen.study_of": of, "mlflow.source.name": "stages/study.py", **secrets.sent({"mlflow.user": secrets.user()})}
+        created = client.create_run(experiment, None, tags, study)
+        client.set_terminated(created.info.run_id)
+        return str(created.info.run_id)

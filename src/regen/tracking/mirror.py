@@ -21,7 +21,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, 
 from mlflow.exceptions import MlflowException
 
 from regen import paths
-from regen.tracking import launch, lineage, machine, secrets, state
+from regen.tracking import cells, launch, lineage, machine, secrets, state
 from regen.tracking.values import finite, flat, named, picture
 
 BATCH = 500  # points in one request; MLflow takes 1,000
@@ -219,7 +219,7 @@ class Sender:
         run, tags = self.training["run"], secrets.sent(self.training["tags"])
         name = " ".join(filter(None, [run["key"], tags.get("regen.cell"), tags.get("dvc.exp_name")]))
         if run.get("study"):
-            tags |= {"mlflow.parentRunId": self._study(experiment, run["study"])}
+            tags |= {"mlflow.parentRunId": cells.parent(self.client, experiment, run["study"])}
         tags = tags | {
             "regen.training": self.training["training"] or "",
             "regen.clone": state.clone(),
@@ -231,20 +231,6 @@ class Sender:
         created = self.client.create_run(experiment, self.training.get("started"), tags, name)
         self._remember(run_id=created.info.run_id)
         return created
-
-    def _study(self, experiment: str, study: str) -> str:
-        """Return the run of a study of this clone, below which its cells stand."""
-        tags = {
-            "regen.study_of": f"{state.clone()} {study}",
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.name": "stages/study.py",
-        }
-        with FileLock(state.base() / ".studies.lock", timeout=120):  # a courier and a `sync` make one of them
-            found = self.client.search_runs([experiment], f"tags.`regen.study_of` = '{tags['regen.study_of']}'", max_results=1)
-            if not found:
-                created = self.client.create_run(experiment, None, tags | secrets.sent({"mlflow.user": secrets.user()}), study)
-                self.client.set_terminated(created.info.run_id)
-            return str((found[0] if found else created).info.run_id)
 
     def _history(self, source: state.Source) -> list[Metric]:
         metrics = []
