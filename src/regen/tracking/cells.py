@@ -33,13 +33,7 @@ def report(study: str, model: str, dataset: str, cells: Mapping[Path, Mapping[st
         found = {place: state.read(place / "cell.json") for place in cells}
         noted = []
         for place, params in cells.items():
-            run = {
-                "key": model,
-                "signature": found[place]["training"],
-                "params": dict(params),
-                "dataset": dataset,
-                "study": study,
-            }
+            run = {"key": model, "signature": found[place]["training"], "params": dict(params), "dataset": dataset}
             if _note(place, run | {"study": study}, tags | {"regen.cell": place.name}, found[place]["evaluation"]):
                 noted.append(state.folder(model, run["signature"]))
         if not noted:

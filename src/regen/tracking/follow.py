@@ -103,6 +103,8 @@ class _Follower:
                     sender = Sender(*connect(uri), uri, self.folder)
                     sender.describe(self.tags)
                     sender.reopen()
+                    if machine:  # of before an outage: two would send everything twice
+                        machine.end()
                     machine = Machine(sender.client, sender.run.info.run_id) if watched() and not last else None
                 if machine and last:
                     machine.end()
