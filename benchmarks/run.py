@@ -4,7 +4,7 @@
   pythae is installed into an environment of its own, `.work/bench-venv`.
 * The share of the machine's measured bf16 matrix product rate that our training reaches.
 * Start-up of a stage to its first training step, less the import of torch.
-* The cost of tracking: training with a server that hangs, against none.
+* The cost of tracking: training with a server that hangs, against none; and while its machine is watched, against not.
 * Closed forms against scikit-learn, from the same start to the same log-likelihood: EM of Gaussian mixtures, PPCA; the memory
   of EM beside an N x K and an N x K x D array.
 * Text-to-text arithmetic to 99 % exact answers against a Keras encoder-decoder LSTM of the same sizes on its torch backend, in
@@ -109,16 +109,19 @@ def start_up() -> list[str]:
 
 
 def tracking() -> list[str]:
-    """Seconds of a short training that mirrors to a server that never answers, and of one without tracking."""
-    hanging, without = [], []
-    for _ in range(PAIRS):
-        hanging.append(measure(sys.executable, "tracking_cost.py", "hanging")["seconds"])
-        without.append(measure(sys.executable, "tracking_cost.py", "none")["seconds"])
-    ratio = statistics.median(a / b for a, b in zip(hanging, without, strict=True))
-    return [
-        f"| training while the tracking server hangs, s | {statistics.median(hanging):.1f} | {statistics.median(without):.1f} "
-        f"(no tracking) | {ratio:.3f} |"
+    """Seconds of a short training that mirrors to a server that never answers, and of one without tracking; and what it costs
+    to watch the machine."""
+    cases = [
+        ("training while the tracking server hangs, s", "hanging", "none", "no tracking"),
+        ("training whose machine is watched, s", "watched", "unwatched", "it is not watched"),
     ]
+    rows = []
+    for title, ours, peer, name in cases:
+        pairs = [[measure(sys.executable, "tracking_cost.py", way)["seconds"] for way in (ours, peer)] for _ in range(PAIRS)]
+        ratio = statistics.median(a / b for a, b in pairs)
+        mine, theirs = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
+        rows.append(f"| {title} | {mine:.1f} | {theirs:.1f} ({name}) | {ratio:.3f} |")
+    return rows
 
 
 def closed_forms() -> list[str]:

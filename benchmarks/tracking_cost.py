@@ -1,4 +1,5 @@
-"""Seconds of a short training that mirrors to a server which accepts connections and never answers, or that is not mirrored."""
+"""Seconds of a short training: mirrored to a server that accepts connections and never answers, to a database while its machine
+is watched or not, or not mirrored."""
 
 from __future__ import annotations
 
@@ -16,7 +17,15 @@ def main() -> None:
     with socket.socket() as server, tempfile.TemporaryDirectory() as folder:
         server.bind(("127.0.0.1", 0))
         server.listen()
-        os.environ["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{server.getsockname()[1]}" if sys.argv[1] == "hanging" else ""
+        way, database = sys.argv[1], f"sqlite:///{folder}/mlflow.db"
+        addresses = {
+            "hanging": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "watched": database,
+            "unwatched": database,
+            "none": "",
+        }
+        os.environ["MLFLOW_TRACKING_URI"] = addresses[way]
+        os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = str(way == "watched").lower()
         os.environ["DVC_ROOT"] = folder
         os.chdir(folder)
         print(json.dumps({"seconds": trained()}))

@@ -186,23 +186,26 @@ class Server:
         """The address with user and password."""
         return f"http://{user}:{self.passwords[user]}@127.0.0.1:{self.port}"
 
+    def administer(self, what: str, method: str = "POST", **told: str) -> None:
+        """Ask for something as the administrator, e.g. `2.0/mlflow/users/create`."""
+        address = f"http://127.0.0.1:{self.port}/api/{what}"
+        answer = requests.request(method, address, json=told, auth=("admin", self.passwords["admin"]), timeout=60)
+        assert answer.ok, answer.text
+
 
 @contextmanager
-def mlflow(folder: Path, database: str, store: str, *users: str) -> Iterator[Server]:
-    """MLflow's server as `deploy/serve` starts it, behind its own users, who may all edit."""
+def mlflow(folder: Path, database: str, store: str, *users: str, permission: str = "EDIT") -> Iterator[Server]:
+    """MLflow's server as `deploy/serve` starts it, behind its own users, who have a permission for what others made."""
     chosen, passwords = port(), {name: secrets.token_hex(8) for name in ("admin", *users)}
     with running(
         [str(ROOT / "deploy/serve")], folder / "mlflow.log", lambda: healthy(chosen), **KEYS, DATABASE=database,
         ADMIN_PASSWORD=passwords["admin"], SECRET_KEY=secrets.token_hex(16), MLFLOW_S3_ENDPOINT_URL=store, PORT=str(chosen),
-        WORKERS="1", PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        WORKERS="1", DEFAULT_PERMISSION=permission, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     ) as part:  # fmt: skip
+        server = Server(chosen, passwords, part)
         for name in users:
-            answer = requests.post(
-                f"http://127.0.0.1:{chosen}/api/2.0/mlflow/users/create", auth=("admin", passwords["admin"]), timeout=60,
-                json={"username": name, "password": passwords[name]},
-            )  # fmt: skip
-            assert answer.ok, answer.text
-        yield Server(chosen, passwords, part)
+            server.administer("2.0/mlflow/users/create", username=name, password=passwords[name])
+        yield server
 
 
 def healthy(port: int) -> bool:

@@ -208,7 +208,7 @@ def test_points_are_not_doubled_when_the_server_still_hides_those_of_a_lost_requ
     train(epochs=3, status=None)
     sender().send(state.Source.of(work()))
     again = sender()
-    again.points = {}  # as a server answers that has not finished storing them
+    again.latest = {}  # as a server answers that has not finished storing them
     again.send(state.Source.of(work()))
     (run,) = runs()
     assert points(run) == history(3)

@@ -4,6 +4,6 @@
 which tails a long training's files and sends what is new. What evaluations and short trainings leave goes with one courier for
 all of them (`courier`). `python -m regen.tracking sync` sends what never got through.
 
-Exactly once: before sending, the server is asked what it has; every point's time stamp is fixed on disk before its first
-sending, so that even a point whose answer was lost is the same point when it is sent again.
+Exactly once: before sending, the server is asked how far it is (points go in the order of their steps), and every point's time
+stamp is fixed on disk before its first sending, so that a point whose answer was lost is the same point when it is sent again.
 """

@@ -21,7 +21,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, 
 from mlflow.exceptions import MlflowException
 
 from regen import paths
-from regen.tracking import cells, launch, lineage, machine, secrets, state
+from regen.tracking import cells, launch, lineage, secrets, state
 from regen.tracking.values import finite, flat, named, picture
 
 BATCH = 500  # points in one request; MLflow takes 1,000
@@ -82,13 +82,9 @@ class Sender:
         found = self._find(experiment)
         self.created = found is None
         self.run = found or self._create(experiment)
-        run_id = self.run.info.run_id
-        self.points = {
-            key: {point.step: point.value for point in client.get_metric_history(run_id, key)}
-            for key in self.run.data.metrics
-            if not key.startswith(machine.PREFIX)
-        }
-        names = [Path(file.path).name for file in client.list_artifacts(run_id, "images")]
+        proto = self.run.data.to_proto()  # which has the steps, too
+        self.latest = {point.key: (point.step, point.value) for point in proto.metrics}
+        names = [Path(file.path).name for file in client.list_artifacts(self.run.info.run_id, "images")]
         numbered = (re.match(r"progress[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
         self.images = {int(match[1]) for match in numbered if match}  # the compressed copy is uploaded last
 
@@ -237,7 +233,7 @@ class Sender:
         for epoch, values in source.rows():
             for column, value in values.items():
                 key = named(f"train/{column}")
-                if epoch not in self.points.get(key, {}):
+                if key not in self.latest or epoch > self.latest[key][0]:  # sent in order: who has one has those before it
                     time = self.note["times"].setdefault(str(epoch), state.milliseconds())
                     metrics.append(Metric(key, finite(value), time, epoch))
         return metrics
@@ -247,11 +243,10 @@ class Sender:
         metrics = []
         for measure, number in source.measures().items():
             key, value = named(measure), finite(number)
-            steps = self.points.get(key, {})
-            last = steps[max(steps)] if steps else None
+            step, last = self.latest.get(key, (-1, None))
             if last is None or not (last == value or (math.isnan(last) and math.isnan(value))):
                 time = int(source.metrics.stat().st_mtime * 1000)
-                metrics.append(Metric(key, value, time, max(steps, default=-1) + 1))
+                metrics.append(Metric(key, value, time, step + 1))
         return metrics
 
     def _send_points(self, metrics: list[Metric]) -> None:
@@ -261,7 +256,7 @@ class Sender:
             batch = metrics[start : start + BATCH]
             self.client.log_batch(self.run.info.run_id, metrics=batch)
             for metric in batch:
-                self.points.setdefault(metric.key, {})[metric.step] = metric.value
+                self.latest[metric.key] = (metric.step, metric.value)
             self.sent["points"] += len(batch)
 
     def _send_file(self, path: Path, name: str) -> None:
