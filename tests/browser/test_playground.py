@@ -38,7 +38,7 @@ def models() -> dict[str, Any]:
     """A tiny model of each kind that runs in the page."""
     torch.manual_seed(0)
     latents = DataSpec(dataset="toy_latents", kind="encoding", shape=(4,), labels=LABELS, std=2.0)
-    flow: Any = families.build(families.config(block("flow", conditional=True), "flow"), latents)
+    flow: Any = families.build(families.config(block("flow", conditional=True, guidance=1.5), "flow"), latents)
     flow.together = torch.tensor([[500.0, 0, 5, 500], [0, 500, 5, 500], [5, 5, 10, 10], [500, 500, 10, 1000]]).double()
     made = {
         "toy_vae": build("vae"),
@@ -149,7 +149,13 @@ def latents(browser: Any) -> torch.Tensor:
 def same_image(browser: Any, model: Any) -> None:
     """The image that is shown is Python's for the same latents, to one grey level of 255; a grey one in three channels."""
     wait(lambda: browser.execute_script("return regenPlayground.idle()"))
-    expected = model.decode(latents(browser)[None])[0].clamp(0, 1) * 255
+    z, told = latents(browser)[None], browser.find_element("css selector", ".pg-view").get_attribute("data-asked")
+    if told not in (None, "null"):
+        first = model.latents
+        image = model.image(first.decode(z, torch.tensor(json.loads(told))[None], first.config.guidance))[0]
+    else:
+        image = model.decode(z)[0]
+    expected = image.clamp(0, 1) * 255
     assert np.abs(pixels(browser) - expected.numpy()).max() <= 1.0
 
 
@@ -160,6 +166,21 @@ def test_axe_finds_nothing_in_an_opened_model(browser, opened, axe, key, dark):
     opened(key)
     wait(lambda: browser.run("return regenPlayground.idle()"))
     assert browser.violations(axe) == []
+
+
+def test_a_flow_s_samples_have_labels_as_often_as_they_were_seen(toys, opened):
+    browser = opened("toy_flow")
+    seen = []
+    for seed in range(10):
+        told = json.loads(browser.find_element("css selector", ".pg-view").get_attribute("data-asked"))
+        assert told[0] + told[1] == 1  # every example has one of the two
+        seen.append(told[0])
+        before = latents(browser)
+        browser.execute_script(f"const s = document.querySelector('.pg-line input[type=number]'); s.value = {seed + 1}; "
+                    "s.dispatchEvent(new Event('change'))")  # fmt: skip
+        wait(lambda before=before: not torch.equal(latents(browser), before))
+        wait(lambda: browser.execute_script("return regenPlayground.idle()"))
+    assert set(seen) == {0, 1}
 
 
 @pytest.mark.parametrize("key", ["toy_vae", "toy_plane", "toy_flow", "toy_ppca"])

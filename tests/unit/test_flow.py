@@ -20,7 +20,7 @@ from regen.errors import UserError
 from regen.evaluation import flows
 from regen.evaluation.subject import Subject
 from regen.models import flow
-from regen.models.base import DataSpec
+from regen.models.base import DataSpec, normal
 from regen.models.two_stages import TwoStages
 from regen.networks import asking, velocity
 from regen.seeding import generator
@@ -241,7 +241,7 @@ def test_what_is_asked_for_is_drawn_and_more_surely_so_with_more_guidance(tmp_pa
         drawn = model.sample(100, seed=1, asked=model.asked([name]), guidance=1.5).flatten(1).mean(1)
         assert ((drawn > 0.5).float() == bright).float().mean() > 0.95
     free = model.sample(100, seed=1, asked=model.asked(["bright"]), guidance=0.0)
-    assert torch.equal(free, model.sample(100, seed=1))
+    assert torch.equal(free, model.decode(normal(100, model.dim, 1, model.device)))
     assert 0.2 < (free.flatten(1).mean(1) > 0.5).float().mean() < 0.8
     with pytest.raises(UserError, match="with: dark and bright exclude each other: no training image has both"):
         model.asked(["dark", "bright"])
@@ -258,14 +258,17 @@ def test_guidance_goes_from_the_free_velocity_through_the_told_one(monkeypatch):
 
 def test_a_share_of_an_example_s_attributes_is_told_and_of_some_examples_nothing():
     torch.manual_seed(0)
-    labels = torch.randint(0, 2, (4000, 20))
-    known = asking.known(labels, asking.present(labels, 20))
+    labels = torch.randint(0, 2, (4000, 100))
+    known = asking.known(labels, asking.present(labels, 100))
     assert known.abs().min() == 1
     left = asking.forgotten(known, 0.1)
     assert ((left == 0) | (left == known)).all()
-    shares = left.abs().mean(1)
-    assert shares.mean() == pytest.approx(0.9 / 2, abs=0.02)
-    assert (shares > 0.9).float().mean() == pytest.approx(0.9 * 0.1, abs=0.03)  # any share is as frequent as any other
+    kept = [(left * (known == sign)).abs().sum(1) / (known == sign).sum(1) for sign in (1, -1)]  # of what it has, and has not
+    assert kept[0].mean() == pytest.approx(0.9 / 2, abs=0.02)
+    assert (kept[0] > 0.9).float().mean() == pytest.approx(0.9 * 0.1, abs=0.03)  # any share is as frequent as any other
+    assert kept[1].mean() == pytest.approx(0.9 / 4, abs=0.02)
+    alone = (kept[0] > 0) & (kept[1] == 0)  # as a person asks
+    assert alone.float().mean() > 0.4
     classes = asking.known(torch.arange(3), asking.present(torch.arange(3), 3)).repeat(1000, 1)
     told = asking.forgotten(classes, 0.1)
     assert set(told.sum(1).tolist()) == {0.0, 1.0}
@@ -283,6 +286,17 @@ def test_attributes_that_meet_and_those_that_hardly_could_are_asked_for_together
         model.asked(["male", "female"])
     with pytest.raises(UserError, match=r"with: unknown label 'top hut' \(did you mean top hat\?\)"):
         model.asked(["top hut"])
+
+
+def test_where_nothing_is_asked_labels_are_drawn_as_often_as_they_were_seen(tmp_path):
+    model = trained(tmp_path, ["x", "labels"], conditional=True, guidance=1.5)
+    model.together = torch.tensor([[900, 0, 900], [0, 100, 100], [900, 100, 1000]]).double()
+    bright = model.sample(400, seed=1).flatten(1).mean(1) > 0.5
+    names = model.labels
+    expected = 0.9 if names[0] == "bright" else 0.1
+    assert bright.float().mean() == pytest.approx(expected, abs=0.06)
+    with pytest.raises(UserError, match="guidance: expected none where no labels are learned"):
+        pictured(guidance=2.0)
 
 
 def test_a_flow_without_labels_cannot_be_asked():

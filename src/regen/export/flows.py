@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regen.errors import UserError
 from regen.export.graphs import graph
+from regen.networks import label_tree
 
 
 def exported(model: Any, flow: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -33,7 +34,27 @@ def exported(model: Any, flow: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
         "decoder.onnx": graph(model, decode, {"state": inputs["state"]}, ["image"]),
     }
     described = {"kind": "flow", "path_shape": list(shape), "solver": flow.config.solver, "steps": flow.config.steps}
-    return files, described | {"labels": list(flow.labels), "exclusive": exclusive(flow)}
+    described |= {"guidance": flow.config.guidance, "labels": list(flow.labels), "exclusive": exclusive(flow)}
+    return files, described | drawing(flow)
+
+
+def drawing(flow: Any) -> dict[str, Any]:
+    """Return how the labels of new examples are drawn: the variables of `label_tree`, and the pairs of labels that never met."""
+    if not flow.labels or not flow.together[-1, -1]:
+        return {"label_tree": [], "apart": []}
+    variables = label_tree.tree(flow.together)
+    met = flow.together[:-1, :-1] > 0
+    for variable in variables:  # which has one value
+        met[torch.tensor(variable.labels)[:, None], variable.labels] = True
+    tree = [
+        {
+            "labels": one.labels,
+            "parent": one.parent,
+            "chances": [[round(chance, 9) for chance in row] for row in one.chances.tolist()],
+        }
+        for one in variables
+    ]
+    return {"label_tree": tree, "apart": (~met).triu(1).nonzero().tolist()}
 
 
 def exclusive(flow: Any) -> list[list[int]]:

@@ -8,7 +8,8 @@ A sample is noise carried along dx/dt = v(x, t) from t = 0 to 1; the same path b
 log p(x_1) = log N(x_0; 0, I) - integral of div v (the instantaneous change of variables, Chen et al. 2018, equation 8).
 Which latents, and the decoder that makes images of them, an encoding says (two stages: Dai and Wipf 2019).
 
-Where labels are learned, v is told what is asked for, and guided away from what is not (Ho and Salimans 2022).
+Where labels are learned, v is told what is asked for, and guided away from what is not (Ho and Salimans 2022). A sample for which
+nothing is asked first draws its labels: p(x) is the sum over labels of p(labels) p(x | labels).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 
 from regen.errors import UserError
 from regen.models.base import ENCODING, DataSpec, Depth, TrainedConfig, TrainedModel, chunks, normal
-from regen.networks import asking
+from regen.networks import asking, label_tree
 from regen.networks.velocity import Mlp, UNet
 from regen.seeding import generator
 
@@ -45,6 +46,7 @@ class Config(TrainedConfig):
     patch: PositiveInt = 1  # pixels a side that are taken together
     times: Literal["uniform", "logit_normal"] = "uniform"  # of the training
     conditional: bool = False  # also learn what the labels say, so that they can be asked for
+    guidance: float = Field(1.0, ge=0)  # of samples where no labels are asked for: theirs are drawn, as often as they were seen
     solver: Literal["euler", "heun"] = "heun"  # Heun's method asks for the velocity twice a step
     steps: int = Field(16, ge=1, le=10_000)  # of the solver, from noise to data
     patience: Literal[0] = 0  # the loss is noisy, and the averaged weights are evaluated
@@ -61,6 +63,8 @@ class Model(TrainedModel):
         self.labels = data.labels if config.conditional else ()
         if config.conditional and not data.labels:
             raise UserError(f"conditional: {data.dataset} has no labels that could be asked for")
+        if not config.conditional and config.guidance != 1:
+            raise UserError("guidance: expected none where no labels are learned (conditional: false)")
         self.dim = math.prod(data.shape)
         if data.kind == ENCODING:
             data.expect(1, "latents")
@@ -126,16 +130,19 @@ class Model(TrainedModel):
             )
         return asking.asked(names, self.labels, self.together)
 
-    def sample(self, n: int, seed: int = 0, asked: Tensor | None = None, guidance: float = 1.0) -> Tensor:
+    def sample(self, n: int, seed: int = 0, asked: Tensor | None = None, guidance: float | None = None) -> Tensor:
         """Return n examples: noise carried from t = 0 to 1.
 
         Args:
             n: how many.
             seed: of the noise.
-            asked: (n or 1, labels), 1 = with, -1 = without, 0 = either; see `asked`.
-            guidance: 0 = as if nothing were asked, 1 = as learned, more = further away from what was not asked for.
+            asked: (n or 1, labels), 1 = with, -1 = without, 0 = either, see `asked`; None = drawn, where labels were learned.
+            guidance: 0 = as if nothing were asked, 1 = as learned, more = further away from what was not asked for; None = the
+                config's.
         """
-        return self.decode(normal(n, self.dim, seed, self.device), asked, guidance)
+        if asked is None and self.labels and self.together[-1, -1]:
+            asked = label_tree.drawn(n, self.together, seed)
+        return self.decode(normal(n, self.dim, seed, self.device), asked, self.config.guidance if guidance is None else guidance)
 
     @torch.no_grad()
     def decode(self, z: Tensor, asked: Tensor | None = None, guidance: float = 1.0) -> Tensor:

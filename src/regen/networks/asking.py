@@ -31,10 +31,13 @@ def known(labels: Tensor, present: Tensor) -> Tensor:
 def forgotten(asked: Tensor, share: float) -> Tensor:
     """Return what is asked (N, labels) less what is left open: all of it in so large a share of examples, else any part of it.
 
-    So that one attribute can be asked for alone, a random share of an example's own is kept, from none to all.
+    A person names what an image shall have, seldom what not. So of what an example has a random share is kept, from none to all;
+    and of what it has not a share of its own, in every second example none.
     """
     n, labels = asked.shape
-    kept = torch.rand(n, labels, device=asked.device) < torch.rand(n, 1, device=asked.device)
+    shares = torch.rand(n, 2, device=asked.device)  # of what it has, and of what it has not
+    shares[:, 1] *= torch.rand(n, device=asked.device) < 0.5
+    kept = torch.rand(n, labels, device=asked.device) < torch.where(asked > 0, shares[:, :1], shares[:, 1:])
     one_of_many = (asked >= 0).all(1, keepdim=True)  # a class is told or not
     whole = torch.rand(n, 1, device=asked.device) >= share
     return asked * ((kept | one_of_many) & whole)

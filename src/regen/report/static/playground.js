@@ -110,7 +110,27 @@ const regenPlayground = (() => {
     return z;
   }
 
-  // Images of n latents, a row each: (n, channels, height, width), in [0, 1].
+  // The labels of a new image, drawn as often as they were seen together; null where none were learned. Those of a variable exclude
+  // each other. Each variable depends on one other, and two labels that never met are drawn again.
+  function drawnLabels(about, random) {
+    if (!about.label_tree?.length) return null;
+    let labels;
+    for (let tries = 0; tries < 100; tries++) {
+      labels = new Float32Array(about.labels.length);
+      const values = [];
+      for (const { labels: own, parent, chances } of about.label_tree) {
+        const row = chances[values.length ? values[parent] : 0];
+        let left = random.uniform(), value = row.findIndex((chance) => (left -= chance) < 0);
+        if (value < 0) value = row.findLastIndex((chance) => chance > 0);
+        values.push(value);
+        if (value < own.length) labels[own[value]] = 1;
+      }
+      if (!about.apart.some(([a, b]) => labels[a] && labels[b])) break;
+    }
+    return labels;
+  }
+
+  // Images of n latents, a row each: (n, channels, height, width), in [0, 1]. `asked` is what is asked of each, null = nothing.
   async function images(found, latents, asked = null, guidance = 1) {
     const n = latents.length, { about, sessions } = found;
     const flat = new Float32Array(n * about.latent_dim);
@@ -128,7 +148,7 @@ const regenPlayground = (() => {
       const inputs = { state: floats(x, [n, ...about.path_shape]), time: floats(new Float32Array(n).fill(t), [n]) };
       if (labels) {
         const told = new Float32Array(n * labels);
-        if (wanted) for (let row = 0; row < n; row++) told.set(wanted, row * labels);
+        wanted?.forEach((one, row) => told.set(one, row * labels));
         inputs.asked = floats(told, [n, labels]);
       }
       return (await run(session, inputs)).velocity.data;
@@ -263,7 +283,7 @@ const regenPlayground = (() => {
     const { key, about } = found, panel = made("div", { className: "pg-panel" });
     const view = canvas(about.shape[2], about.shape[1], `Image made by ${key}`, { className: "pg-view" });
     const caption = made("figcaption", {}), failed = (problem) => say(problem.message, true);
-    let base = null, wanted = null, guidance = 1;
+    let base = null, told = null, wanted = null, guidance = about.guidance;  // told: the labels of the image that is shown
     const moves = about.directions.map(() => 0), sliders = [];
     const map = about.latent_dim === 2 ? plane(found, (z) => take(z)) : null;
 
@@ -271,13 +291,15 @@ const regenPlayground = (() => {
       const z = Float32Array.from(base);
       about.directions.forEach((direction, i) => { if (moves[i]) direction.forEach((value, j) => { z[j] += moves[i] * value; }); });
       map?.mark(z);
-      const start = performance.now(), values = await images(found, [z], wanted, guidance);
+      const start = performance.now(), values = await images(found, [z], told && [told], guidance);
       caption.textContent = `Made in ${Math.max(1, Math.round(performance.now() - start))} ms.`;
       paint(view, values, about.shape);
       view.dataset.latents = JSON.stringify(Array.from(z));
+      view.dataset.asked = JSON.stringify(told && Array.from(told));
     }, failed);
-    function take(z) {
+    function take(z, labels = null) {
       base = z;
+      told = labels;
       moves.fill(0);
       sliders.forEach((one) => one.set(0));
       return show();
@@ -287,18 +309,20 @@ const regenPlayground = (() => {
     const seed = made("input", { type: "number", min: 0, max: 999999, step: 1, value: 0 });
     const row = made("div", { className: "pg-row" });
     const sample = newest(async () => {
-      const latents = Array.from({ length: SHOWN }, (_, i) => drawn(about, normals((seed.valueAsNumber || 0) * SHOWN + i)));
-      const values = await images(found, latents, wanted, guidance);
+      const random = Array.from({ length: SHOWN }, (_, i) => normals((seed.valueAsNumber || 0) * SHOWN + i));
+      const latents = random.map((one) => drawn(about, one));
+      const labels = random.map((one) => wanted ?? drawnLabels(about, one)), asked = labels[0] && labels;
+      const values = await images(found, latents, asked, guidance);
       row.replaceChildren(...latents.map((z, i) => {
         const small = canvas(about.shape[2], about.shape[1], "");
         paint(small, values, about.shape, i);
-        const pick = button("", () => take(z));
+        const pick = button("", () => take(z, labels[i]));
         pick.setAttribute("aria-label", `Sample ${i + 1}: show it large`);
         small.setAttribute("aria-hidden", "true");
         pick.append(small);
         return pick;
       }));
-      await take(latents[0]);
+      await take(latents[0], labels[0]);
     }, failed);
     seed.addEventListener("change", sample);
     const again = button("New samples", () => { seed.value = (seed.valueAsNumber || 0) + 1; return sample(); });
@@ -310,7 +334,7 @@ const regenPlayground = (() => {
     // What is asked for.
     if (about.kind === "flow" && about.labels.length) panel.append(askedFor(found, (labels, strength) => {
       wanted = labels;
-      guidance = strength;
+      guidance = labels ? strength : about.guidance;
       return sample();
     }, say));
 
