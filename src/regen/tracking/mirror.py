@@ -68,8 +68,12 @@ class Sender:
         sent: how many points, images and figures this sender has sent.
     """
 
-    def __init__(self, client: MlflowClient, experiment: str, uri: str, folder: Path) -> None:
+    def __init__(self, client: MlflowClient, experiment: str, uri: str, folder: Path, run: Run | None = None) -> None:
         """Find or create the run and ask what it has.
+
+        Args:
+            client, experiment, uri, folder: see `connect` and `state.folder`.
+            run: the one that was noted here, where somebody has just asked for it.
 
         Raises:
             DeletedRunError: somebody deleted the run on the server.
@@ -79,14 +83,11 @@ class Sender:
         self.training = self._noted()
         self.note = state.sendings(folder, self.training["training"])
         self.sent: Counter[str] = Counter()
-        found = self._find(experiment)
+        found = self._kept(run) if run else self._find(experiment)
         self.created = found is None
         self.run = found or self._create(experiment)
         proto = self.run.data.to_proto()  # which has the steps, too
         self.latest = {point.key: (point.step, point.value) for point in proto.metrics}
-        names = [Path(file.path).name for file in client.list_artifacts(self.run.info.run_id, "images")]
-        numbered = (re.match(r"progress[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
-        self.images = {int(match[1]) for match in numbered if match}  # the compressed copy is uploaded last
 
     @property
     def key(self) -> str:
@@ -102,6 +103,7 @@ class Sender:
         changed = [RunTag(name, value) for name, value in secrets.sent(tags).items() if data.tags.get(name) != value]
         for start in range(0, max(len(params), len(changed)), 100):
             self.client.log_batch(run_id, params=params[start : start + 100], tags=changed[start : start + 100])
+            self.run = self.client.get_run(run_id)
         digest = (data.tags | tags).get(lineage.data_tag(run))
         known = {one.dataset.digest for one in self.run.inputs.dataset_inputs} if self.run.inputs else set()
         if digest and digest not in known:
@@ -110,19 +112,13 @@ class Sender:
             dataset = MetaDataset(source=source, name=run["dataset"], digest=digest)  # type: ignore[abstract]  # `profile` has a default
             role = InputTag("mlflow.data.context", "training")
             self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [role])])
-        self.run = self.client.get_run(run_id)
 
     def send(self, source: state.Source) -> None:
         """Send the points, images and figures that the run lacks."""
         self._send_points(self._history(source) + self._evaluation(source))
         pictures = source.pictures()
-        for step in sorted(pictures.keys() - self.images):
-            if (image := picture(pictures[step])) is None:
-                continue
-            self.client.log_image(self.run.info.run_id, image, key="progress", step=step, synchronous=True)
-            self.images.add(step)
-            self.sent["images"] += 1
         if pictures:
+            self._send_images(pictures)
             self._send_file(pictures[max(pictures)], "progress.png")
         for path in sorted(source.figures.glob("*.png")):
             self._send_file(path, path.name)
@@ -203,9 +199,10 @@ class Sender:
                 run.info.lifecycle_stage == "deleted",
             )
         )
-        if not runs:
-            return None
-        found = runs[0]
+        return self._kept(runs[0]) if runs else None
+
+    def _kept(self, found: Run) -> Run:
+        """Return a run, which is this training's, and note it."""
         if found.info.lifecycle_stage == "deleted":
             raise DeletedRunError(found.info.run_id)
         self._remember(run_id=found.info.run_id)
@@ -258,6 +255,24 @@ class Sender:
             for metric in batch:
                 self.latest[metric.key] = (metric.step, metric.value)
             self.sent["points"] += len(batch)
+
+    def _send_images(self, pictures: dict[int, Path]) -> None:
+        """Send the pictures that are not noted as sent, once the server was asked: one may have arrived and not been noted."""
+        noted = self.note["servers"][self.uri].setdefault("images", [])
+        if not (missing := pictures.keys() - set(noted)):
+            return
+        run_id = self.run.info.run_id
+        names = [Path(file.path).name for file in self.client.list_artifacts(run_id, "images")]
+        numbered = (re.match(r"progress[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
+        there = {int(match[1]) for match in numbered if match}  # the compressed copy is uploaded last
+        for step in sorted(missing):
+            if step not in there:
+                if (image := picture(pictures[step])) is None:
+                    continue
+                self.client.log_image(run_id, image, key="progress", step=step, synchronous=True)
+                self.sent["images"] += 1
+            noted.append(step)
+        self._remember()
 
     def _send_file(self, path: Path, name: str) -> None:
         """Upload one figure as figures/<name>, over an earlier one, unless it is the one that was uploaded last."""

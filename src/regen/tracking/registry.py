@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -52,15 +53,15 @@ def register(sender: Sender, measures: Mapping[str, float]) -> str | None:
         return None
     if any(secrets.sent_value(value) != value for value in sender.training["run"]["params"].values() if isinstance(value, str)):
         return None  # model.json holds a place of this machine, and those are private
+    tags = _tags(sender, folder, measures)
+    if found := versions(sender.client, key, tags[WEIGHTS]):
+        _retag(sender.client, found[0], tags)
+        return None
     with tempfile.TemporaryDirectory() as place:
-        copy = Path(place) / "model"
+        copy = Path(place) / "model"  # another experiment may replace the model meanwhile
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("progress", "history.csv"))
         model = _loaded(copy, folder)
-        tags = _tags(sender, copy, measures)
-        if found := versions(sender.client, key, tags[WEIGHTS]):
-            _retag(sender.client, found[0], tags)
-            return None
-        return _created(sender, tags, _logged(sender, tags, model, copy))
+        return _created(sender, tags, _logged(sender, tags, model, copy)) if weights(copy) == tags[WEIGHTS] else None
 
 
 def versions(client: MlflowClient, key: str, weights: str) -> list[ModelVersion]:
@@ -162,11 +163,13 @@ def save(model: GenerativeModel, folder: Path, path: Path, model_id: str | None 
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         example, signature = _signature(model)
-        mlflow.pyfunc.save_model(
-            path=str(path), python_model=str(script), artifacts={"model": str(folder)}, code_paths=[str(code)],
-            signature=signature, input_example=example, pip_requirements=_requirements(files),
-            mlflow_model=Model(model_id=model_id, run_id=run_id),
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of `predict` without type hints, which a signature makes needless
+            mlflow.pyfunc.save_model(
+                path=str(path), python_model=str(script), artifacts={"model": str(folder)}, code_paths=[str(code)],
+                signature=signature, input_example=example, pip_requirements=_requirements(files),
+                mlflow_model=Model(model_id=model_id, run_id=run_id),
+            )  # fmt: skip
     told = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     python = told["flavors"]["python_function"]  # the places that it remembers are those of this machine
     python["model_code_path"] = script.name

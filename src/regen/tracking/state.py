@@ -2,7 +2,7 @@
 
     training.json   one training: identity, attempt, params, tags, status       written by the stage (`launch`)
     files-<time>/   its files once it has ended, until the server has them      written by the stage (`launch`)
-    sent.json       run id and artefact hashes for each server, time stamps     written by the sender, under `lock`
+    sent.json       run id and what was sent to each server, time stamps        written by the sender, under `lock`
     mirror          how the mirror fares: waiting, starting, ready or behind    written by the sender
     log             what libraries and tracebacks of the sender said
 
@@ -180,6 +180,7 @@ def sendings(folder: Path, training: str | None) -> dict[str, Any]:
         and all(isinstance(time, int) for time in times.values())
         and isinstance(servers, dict)
         and all(isinstance(server, dict) and isinstance(server.get("figures", {}), dict) for server in servers.values())
+        and all(isinstance(step, int) for server in servers.values() for step in server.get("images", ()))
     )
     return note if sound else {"training": training, "times": {}, "servers": {}}
 

@@ -54,9 +54,11 @@ def sync() -> None:
     lines, left = 0, list[str]()
     try:
         client, experiment = connect(uri)  # a server that is not there is noticed at the first call
-        for folder in state.folders():
+        folders = state.folders()
+        runs = retrying(_noted, client, experiment, uri, [folder for folder in folders if _concerns(folder, here)])
+        for folder in folders:
             try:
-                line = retrying(_bring_up, client, experiment, uri, folder, folder in here)
+                line = retrying(_bring_up, client, experiment, uri, folder, here, runs)
             except Exception as error:  # of this training, unless the server is gone
                 client.get_experiment(experiment)
                 line = f"{folder.parent.name} ({folder.name}): not sent: {reason(error)}"
@@ -89,23 +91,48 @@ def _note_restored() -> set[Path]:
     return here
 
 
-def _bring_up(client: Any, experiment: str, uri: str, folder: Path, here: bool) -> str | None:
+def _concerns(folder: Path, here: set[Path]) -> bool:
+    """Whether there may be something to send or to say of a training: not of one that has ended, was sent and is not here."""
+    return state.training(folder).get("status") != "FINISHED" or folder in here or bool(state.snapshots(folder))
+
+
+def _noted(client: Any, experiment: str, uri: str, folders: list[Path]) -> dict[str, Any]:
+    """Return the runs that were noted of trainings, as they are now on the server, by id: a few questions for all of them."""
+    from mlflow.entities import ViewType
+
+    known = [str(_note(folder, uri).get("run_id")) for folder in folders]
+    ids = [run for run in known if re.fullmatch("[0-9a-f]{32}", run)]
+    found = dict[str, Any]()
+    for start in range(0, len(ids), 100):
+        query = f"attributes.run_id IN ({', '.join(repr(run) for run in ids[start : start + 100])})"
+        found |= {run.info.run_id: run for run in client.search_runs([experiment], query, ViewType.ALL)}
+    return found
+
+
+def _note(folder: Path, uri: str) -> dict[str, Any]:
+    """Return what was noted of one training on this server."""
+    servers: dict[str, dict[str, Any]] = state.sendings(folder, state.training(folder).get("training"))["servers"]
+    return servers.get(shown(uri), {})
+
+
+def _bring_up(client: Any, experiment: str, uri: str, folder: Path, models: set[Path], runs: dict[str, Any]) -> str | None:
     """Bring one training up to date. Returns the line to print; None where an old training needs nothing."""
     from regen.tracking.mirror import DeletedRunError, Sender
 
-    training = state.training(folder)
+    training, here = state.training(folder), folder in models
     name = f"{folder.parent.name} ({folder.name})"
     if not training:
         return f"{name}: {folder / 'training.json'} is damaged; left out"
     if training["status"] is None and not state.ours(training):
         return f"{name}: is the training of another copy of this repository; left to it"
-    if training["status"] == "FINISHED" and not here and not state.snapshots(folder):
+    if not _concerns(folder, models):
         return None
     try:
         with filelock.FileLock(folder / "lock", timeout=PATIENCE):
             if _alive(training):
                 return f"{name}: is being trained"
-            sender = Sender(client, experiment, uri, folder)
+            run = runs.pop(str(_note(folder, uri).get("run_id")), None)  # a second try asks again
+            sender = Sender(client, experiment, uri, folder, run)
             tags = lineage.of_model(sender.key) if here else {}
             noted = {tag: value for tag, value in state.read(folder / "lineage.json").items() if isinstance(value, str)}
             sender.describe(training["tags"] | noted | tags)
@@ -150,9 +177,8 @@ def _close_orphans(client: Any, experiment: str, uri: str) -> list[str]:
     held = set()
     for folder in state.folders():
         training = state.training(folder)
-        note = state.sendings(folder, training.get("training"))["servers"].get(shown(uri), {})
         if (training and _alive(training)) or _taken(folder / "lock"):
-            held.add(note.get("run_id"))
+            held.add(_note(folder, uri).get("run_id"))
     query = f"attributes.status = 'RUNNING' and tags.`regen.clone` = '{state.clone()}'"
     lines = []
     for run in client.search_runs([experiment], query):
