@@ -50,7 +50,7 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
 
         self.model: Any = families.load(context.artifacts["model"])
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # MLflow would read types as a signature
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:
         """Return base64 PNGs (n,), or of a classifier log-odds (n, labels).
 
         Args:

@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import shutil
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -163,13 +162,11 @@ def save(model: GenerativeModel, folder: Path, path: Path, model_id: str | None 
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
         example, signature = _signature(model)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of `predict` without type hints, which a signature makes needless
-            mlflow.pyfunc.save_model(
-                path=str(path), python_model=str(script), artifacts={"model": str(folder)}, code_paths=[str(code)],
-                signature=signature, input_example=example, pip_requirements=_requirements(files),
-                mlflow_model=Model(model_id=model_id, run_id=run_id),
-            )  # fmt: skip
+        mlflow.pyfunc.save_model(
+            path=str(path), python_model=str(script), artifacts={"model": str(folder)}, code_paths=[str(code)],
+            signature=signature, input_example=example, pip_requirements=_requirements(files),
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
+        )  # fmt: skip
     told = yaml.safe_load((path / "MLmodel").read_text(encoding="utf-8"))
     python = told["flavors"]["python_function"]  # the places that it remembers are those of this machine
     python["model_code_path"] = script.name
