@@ -34,7 +34,7 @@ def test_ten_trainings_outlive_every_outage_and_nothing_is_lost_or_doubled(tmp_p
             **os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[2]), "MLFLOW_TRACKING_URI": server.of("anna"),
         }  # fmt: skip
         anna = Trainings(tmp_path / "anna", environment)
-        anna.start(*(f"model_{n}" for n in range(TRAININGS)))
+        stack.enter_context(anna.of(*(f"model_{n}" for n in range(TRAININGS))))
 
         def arrived(epoch: int) -> bool:
             """Whether the server has an epoch of each training."""

@@ -62,13 +62,13 @@ def test_a_training_outlives_a_lost_permission_and_is_sent_when_it_is_back(
 
     let("EDIT")
     ben = Trainings(tmp_path / "ben", environment)
-    ben.start(*MODELS)
-    ben.go(1, 5)
-    until(lambda: arrived(5))
+    with ben.of(*MODELS):
+        ben.go(1, 5)
+        until(lambda: arrived(5))
 
-    let("READ")
-    ben.go(5, EPOCHS + 1)
-    ben.end()
+        let("READ")
+        ben.go(5, EPOCHS + 1)
+        ben.end()
 
     def refused() -> bool:
         """Whether all is refused, a line each; false while mirrors still try."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 EPOCHS = 40
@@ -40,16 +41,22 @@ class Trainings:
 
     folder: Path
     environment: dict[str, str]
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def start(self, *keys: str) -> None:
-        """Start a training of each model."""
+    @contextmanager
+    def of(self, *keys: str) -> Iterator[None]:
+        """A training of each model, until the end of the block at the latest."""
         self.folder.mkdir()
-        self.started = [
-            subprocess.Popen(
-                [sys.executable, "-c", TRAINER, key], cwd=self.folder, env=self.environment, text=True, stderr=subprocess.PIPE
-            )
-            for key in keys
-        ]
+        command = [sys.executable, "-c", TRAINER]
+        try:
+            for key in keys:
+                self.started.append(
+                    subprocess.Popen([*command, key], cwd=self.folder, env=self.environment, text=True, stderr=subprocess.PIPE)
+                )
+            yield
+        finally:
+            for trainer in self.started:
+                trainer.kill()
 
     def go(self, first: int, last: int) -> None:
         """Let them do the epochs from `first` to before `last`."""
