@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import regen.process  # noqa: F401
-from regen import errors, families
+from regen import cli, errors, families
 from regen.models.base import DataSpec, GenerativeModel
 from regen.training.distributed import Devices
 
@@ -93,3 +98,49 @@ def toy_images() -> dict[str, np.ndarray]:
 def devices() -> Devices:
     """One CPU thread, full precision: the same everywhere."""
     return Devices("fp32", threads=1)
+
+
+def shell(folder: Path, command: str) -> None:
+    """Run a command in a repository, by a committer of its own."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    names = {f"GIT_{who}_{what}": f"regen@{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = os.environ | names | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
+    subprocess.run(command, shell=True, check=True, cwd=folder, env=environment, capture_output=True)
+
+
+@pytest.fixture
+def repository(committed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a test file's `committed` repository, in which the command runs; a remote is the original's."""
+    folder = tmp_path / "toy"
+    shutil.copytree(committed, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    return folder
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, int]]:
+    """The command; returns what it printed, and its exit status."""
+
+    def run(*arguments: str) -> tuple[str, int]:
+        monkeypatch.setattr("sys.argv", ["regen", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return captured.out + captured.err, code
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database: copied, as its creation takes seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").get_experiment_by_name("regen")
+    return path

@@ -46,14 +46,6 @@ with launch.mirrored("vae", "s1", {"beta": 1.0}, "punks", "cpu", after=float(sys
 """
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: copied, as its creation takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").get_experiment_by_name("regen")
-    return path
-
-
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith(("MLFLOW_", "DVC_"))]:

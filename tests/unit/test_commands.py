@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from regen import cli, families
+from regen import families
 from regen.commands import compare, machine, text
 from regen.params import Params
 from regen.training.distributed import Devices
-from tests.conftest import build
+from tests.conftest import build, shell
 
 ROOT = Path(__file__).parents[2]
 PARAMS = """seed: 0
@@ -61,48 +61,14 @@ def committed(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def repository(committed, tmp_path, monkeypatch):
-    """A copy of it, in which the command runs."""
-    folder = tmp_path / "toy"
-    shutil.copytree(committed, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    return folder
-
-
-def shell(folder, command):
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    names = {f"GIT_{who}_{what}": f"regen@{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = os.environ | names | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
-    subprocess.run(command, shell=True, check=True, cwd=folder, env=environment, capture_output=True)
-
-
-@pytest.fixture
-def regen(monkeypatch, capsys):
-    """The command; returns what it printed, and its exit status."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["regen", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return captured.out + captured.err, code
-
-    return run
-
-
 def measure(key, **figures):
     """Overwrite one model's figures: `name=(value, error)`."""
     Path(f"metrics/{key}.json").write_text(json.dumps({name: value for name, (value, _) in figures.items()}))
     Path(f"metrics/context/{key}.json").write_text(json.dumps({name: {"error": error} for name, (_, error) in figures.items()}))
 
 
-def test_figures_stand_beside_those_of_head_and_of_experiments(repository, regen):
-    said, code = regen("figures", "a_vae")
+def test_figures_stand_beside_those_of_head_and_of_experiments(repository, command):
+    said, code = command("figures", "a_vae")
     assert code == 0
     assert [line.split() for line in said.splitlines()] == [
         ["a_vae", "workspace", "HEAD", "four", "held", "against"],
@@ -110,11 +76,11 @@ def test_figures_stand_beside_those_of_head_and_of_experiments(repository, regen
         ["mse", "2", "±", "0.1", "2", "±", "0.1", "8", "±", "0.1", "baseline", "3", "lower", "is", "better"],
         ["rate", "5", "5", "5"],
     ]
-    assert "four" not in regen("figures", "a_vae", "--last", "0")[0]
+    assert "four" not in command("figures", "a_vae", "--last", "0")[0]
 
 
-def test_what_changed_between_an_experiment_and_head_is_said_with_what_is_better(repository, regen):
-    said, code = regen("changes", "HEAD", "four")
+def test_what_changed_between_an_experiment_and_head_is_said_with_what_is_better(repository, command):
+    said, code = command("changes", "HEAD", "four")
     assert code == 0
     assert [line.split() for line in said.splitlines()[1:]] == [
         ["models.a_vae.beta", "1.0", "->", "4"],
@@ -123,11 +89,11 @@ def test_what_changed_between_an_experiment_and_head_is_said_with_what_is_better
     ]
 
 
-def test_by_default_the_workspace_is_compared_with_head(repository, regen):
-    assert regen("changes") == ("nothing changed in params and figures between HEAD and workspace\n", 0)
+def test_by_default_the_workspace_is_compared_with_head(repository, command):
+    assert command("changes") == ("nothing changed in params and figures between HEAD and workspace\n", 0)
     Path("params.yaml").write_text(PARAMS.replace("b_vae: {beta: 1.0}", "b_vae: {beta: 1.0, latent_dim: 2}"))
     measure("b_vae", mse=(2.05, 0.1), elbo=(1.0, 0.1))
-    assert [line.split() for line in regen("changes")[0].splitlines()[1:]] == [
+    assert [line.split() for line in command("changes")[0].splitlines()[1:]] == [
         ["models.b_vae.latent_dim", "-", "->", "2"],
         ["b_vae.elbo", "-", "->", "1", "±", "0.1", "new"],
         ["b_vae.frechet_distance", "10", "->", "-", "gone"],
@@ -136,11 +102,11 @@ def test_by_default_the_workspace_is_compared_with_head(repository, regen):
     ]
 
 
-def test_the_best_of_a_sweep_comes_first_with_its_params(repository, regen):
-    said, code = regen("best", "frechet_distance", "--model", "a_vae")
+def test_the_best_of_a_sweep_comes_first_with_its_params(repository, command):
+    said, code = command("best", "frechet_distance", "--model", "a_vae")
     assert code == 0
     assert [line.split() for line in said.splitlines()[1:]] == [["four", "2.5", "models.a_vae.beta=4"], ["HEAD", "10"]]
-    assert [line.split()[0] for line in regen("best", "mse")[0].split("\n\n")[0].splitlines()[1:]] == ["HEAD", "four"]
+    assert [line.split()[0] for line in command("best", "mse")[0].split("\n\n")[0].splitlines()[1:]] == ["HEAD", "four"]
 
 
 @pytest.mark.parametrize(
@@ -164,8 +130,8 @@ def test_the_best_of_a_sweep_comes_first_with_its_params(repository, regen):
         (["best", "mse", "--modl", "a"], "No such option"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_status_1(repository, regen, arguments, said):
-    told, code = regen(*arguments)
+def test_a_mistake_is_one_line_and_exit_status_1(repository, command, arguments, said):
+    told, code = command(*arguments)
     assert code == 1
     lines = told.splitlines()
     assert lines[0].startswith(f"error: {said}")
@@ -174,47 +140,47 @@ def test_a_mistake_is_one_line_and_exit_status_1(repository, regen, arguments, s
 
 
 @pytest.mark.parametrize(
-    "command", [["figures", "a"], ["changes"], ["best", "mse"], ["verify"], ["check"], ["sync"], ["machine"]]
+    "arguments", [["figures", "a"], ["changes"], ["best", "mse"], ["verify"], ["check"], ["sync"], ["machine"]]
 )
-def test_outside_a_repository_that_is_said(tmp_path, monkeypatch, regen, command):
+def test_outside_a_repository_that_is_said(tmp_path, monkeypatch, arguments, command):
     monkeypatch.chdir(tmp_path)
-    assert regen(*command) == (
+    assert command(*arguments) == (
         f"error: {tmp_path}: not a regen repository (no params.yaml and dvc.yaml); run in the root of one\n",
         1,
     )
 
 
-def test_in_a_folder_of_a_repository_its_root_is_named(repository, monkeypatch, regen):
+def test_in_a_folder_of_a_repository_its_root_is_named(repository, monkeypatch, command):
     monkeypatch.chdir(repository / "metrics")
-    assert regen("verify") == (f"error: {repository}/metrics: not the root of the repository; run: cd {repository}\n", 1)
+    assert command("verify") == (f"error: {repository}/metrics: not the root of the repository; run: cd {repository}\n", 1)
 
 
-def test_damaged_figures_are_one_line(repository, regen):
+def test_damaged_figures_are_one_line(repository, command):
     Path("metrics/a_vae.json").write_text("{")
-    assert regen("figures", "a_vae") == ("error: metrics/a_vae.json: damaged in workspace; restore it with `dvc repro`\n", 1)
+    assert command("figures", "a_vae") == ("error: metrics/a_vae.json: damaged in workspace; restore it with `dvc repro`\n", 1)
 
 
-def test_before_the_first_commit_there_is_nothing_to_hold_figures_against(tmp_path, monkeypatch, regen):
+def test_before_the_first_commit_there_is_nothing_to_hold_figures_against(tmp_path, monkeypatch, command):
     for name in ("params.yaml", "dvc.yaml"):
         (tmp_path / name).write_text("{}")
     shell(tmp_path, "git init -q")
     monkeypatch.chdir(tmp_path)
-    said, code = regen("verify")
+    said, code = command("verify")
     assert (said.startswith("error: revision: unknown revision 'HEAD'"), code) == (True, 1)
 
 
-def test_equal_figures_are_verified(repository, regen):
-    assert regen("verify") == ("6 figures equal those of HEAD, 0 agree within their errors, 0 do neither\n", 0)
+def test_equal_figures_are_verified(repository, command):
+    assert command("verify") == ("6 figures equal those of HEAD, 0 agree within their errors, 0 do neither\n", 0)
 
 
-def test_figures_within_their_errors_are_verified(repository, regen):
+def test_figures_within_their_errors_are_verified(repository, command):
     measure("a_vae", mse=(2.28, 0.1), frechet_distance=(10.0, 0.0), rate=(5.0, 0.0))  # 2 sqrt(0.1^2 + 0.1^2) = 0.283
-    assert regen("verify") == ("5 figures equal those of HEAD, 1 agree within their errors, 0 do neither\n", 0)
+    assert command("verify") == ("5 figures equal those of HEAD, 1 agree within their errors, 0 do neither\n", 0)
 
 
-def test_other_figures_are_listed_and_fail(repository, regen):
+def test_other_figures_are_listed_and_fail(repository, command):
     measure("a_vae", mse=(2.29, 0.1), frechet_distance=(10.1, 0.0), extra=(1.0, 0.0))
-    said, code = regen("verify")
+    said, code = command("verify")
     assert code == 1
     assert said.splitlines() == [
         "metrics/a_vae.json: extra: 1 ± 0 here, - in HEAD",
@@ -225,9 +191,9 @@ def test_other_figures_are_listed_and_fail(repository, regen):
     ]
 
 
-def test_missing_files_are_one_line_each_and_new_ones_fail_nothing(repository, regen):
+def test_missing_files_are_one_line_each_and_new_ones_fail_nothing(repository, command):
     Path("metrics/a_vae.json").rename("metrics/c_vae.json")
-    said, code = regen("verify")
+    said, code = command("verify")
     assert code == 1
     assert said.splitlines() == [
         "metrics/a_vae.json: missing; `dvc repro evaluate@a_vae` writes it",
@@ -235,13 +201,13 @@ def test_missing_files_are_one_line_each_and_new_ones_fail_nothing(repository, r
         "3 figures equal those of HEAD, 0 agree within their errors, 0 do neither",
     ]
     shutil.copy("metrics/c_vae.json", "metrics/a_vae.json")
-    assert regen("verify")[1] == 0
+    assert command("verify")[1] == 0
 
 
-def test_figures_of_commits_that_kept_all_in_one_file_are_read(repository, regen):
+def test_figures_of_commits_that_kept_all_in_one_file_are_read(repository, command):
     Path("metrics/a_vae.json").write_text(json.dumps({"mse": {"value": 2.1, "error": 0.1, "limit": 3.0}}))
     Path("metrics/context/a_vae.json").unlink()
-    assert regen("changes")[0].splitlines()[2].split()[:7] == ["a_vae.mse", "2", "±", "0.1", "->", "2.1", "±"]
+    assert command("changes")[0].splitlines()[2].split()[:7] == ["a_vae.mse", "2", "±", "0.1", "->", "2.1", "±"]
 
 
 @pytest.mark.parametrize(
@@ -258,26 +224,26 @@ def test_two_standard_errors_of_the_difference_decide(x, y, found):
     assert compare.verdict(x, y) == found
 
 
-def test_a_picture_of_new_images_is_written_the_same_each_time(tmp_path, monkeypatch, regen):
+def test_a_picture_of_new_images_is_written_the_same_each_time(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     Path("models/toy_vae").mkdir(parents=True)
     families.save(build("vae"), Path("models/toy_vae"))
-    assert regen("sample", "toy_vae", "--n", "12", "--out", "a.png") == ("a.png: 12 of toy_vae\n", 0)
-    assert regen("sample", "models/toy_vae", "--n", "12", "--out", "b.png")[1] == 0
-    assert regen("sample", "toy_vae", "--n", "12", "--out", "c.png", "--seed", "1")[1] == 0
+    assert command("sample", "toy_vae", "--n", "12", "--out", "a.png") == ("a.png: 12 of toy_vae\n", 0)
+    assert command("sample", "models/toy_vae", "--n", "12", "--out", "b.png")[1] == 0
+    assert command("sample", "toy_vae", "--n", "12", "--out", "c.png", "--seed", "1")[1] == 0
     a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
     assert (a == b, a == c) == (True, False)
     assert Image.open("a.png").width > 4 * 64
-    assert regen("sample", "toi_vae")[0].startswith("error: models/toi_vae: no such model (did you mean toy_vae?)")
+    assert command("sample", "toi_vae")[0].startswith("error: models/toi_vae: no such model (did you mean toy_vae?)")
     Path("folder").touch()
-    assert regen("sample", "toy_vae", "--out", "folder/a.png")[0].startswith("error: --out folder/a.png: ")
+    assert command("sample", "toy_vae", "--out", "folder/a.png")[0].startswith("error: --out folder/a.png: ")
     families.save(build("autoencoder"), Path("models/toy_vae"))
-    assert regen("sample", "toy_vae")[0].startswith("error: models/toy_vae: the family autoencoder draws no images")
+    assert command("sample", "toy_vae")[0].startswith("error: models/toy_vae: the family autoencoder draws no images")
 
 
-def test_the_repository_s_own_params_are_ok(monkeypatch, regen):
+def test_the_repository_s_own_params_are_ok(monkeypatch, command):
     monkeypatch.chdir(ROOT)
-    assert regen("check") == ("ok\n", 0)
+    assert command("check") == ("ok\n", 0)
 
 
 def given(**changes):

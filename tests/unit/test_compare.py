@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from regen import cli
 from regen.commands.side_by_side import page
+from tests.conftest import shell
 
 PARAMS = """seed: 0
 models:
@@ -44,13 +41,6 @@ open(f"figures/{key}/curve.csv", "w").write("x")
 """
 
 
-def shell(folder: Path, command: str) -> None:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    names = {f"GIT_{who}_{what}": f"regen@{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = os.environ | names | {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "DVC_NO_ANALYTICS": "1"}
-    subprocess.run(command, shell=True, check=True, cwd=folder, env=environment, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def committed(tmp_path_factory):
     """A repository with the experiments `four` and `five` of a_vae, a branch without a model of main's, and a remote."""
@@ -69,33 +59,6 @@ def committed(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def repository(committed, tmp_path, monkeypatch):
-    """A copy of it, in which the command runs; its remote is the original's."""
-    folder = tmp_path / "toy"
-    shutil.copytree(committed, folder, symlinks=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    return folder
-
-
-@pytest.fixture
-def regen(monkeypatch, capsys):
-    """The command; returns what it printed, and its exit status."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["regen", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return captured.out + captured.err, code
-
-    return run
-
-
 def written() -> tuple[str, dict[str, str]]:
     """The page without its pictures, and these by their MD5."""
     text = Path(".work/compare.html").read_text()
@@ -103,8 +66,8 @@ def written() -> tuple[str, dict[str, str]]:
     return text.replace(found[1], ""), json.loads(found[1])
 
 
-def test_columns_are_revisions_and_each_picture_is_in_the_page_once(repository, regen):
-    assert regen("compare", "HEAD", "four", "five") == (".work/compare.html: HEAD, four, five\n", 0)
+def test_columns_are_revisions_and_each_picture_is_in_the_page_once(repository, command):
+    assert command("compare", "HEAD", "four", "five") == (".work/compare.html: HEAD, four, five\n", 0)
     text, pictures = written()
     assert len(pictures) == 4  # three of new images, and the examples that all three share
     shown = re.findall(r'data-picture="(\w+)"', text)
@@ -116,8 +79,8 @@ def test_columns_are_revisions_and_each_picture_is_in_the_page_once(repository, 
     assert re.findall("<td(.*?)>(.*?)</td>", row) == [("", "1.0"), (' class="differs"', "4"), (' class="differs"', "5")]
 
 
-def test_a_difference_is_coloured_by_which_way_is_better(repository, regen):
-    regen("compare", "HEAD", "four")
+def test_a_difference_is_coloured_by_which_way_is_better(repository, command):
+    command("compare", "HEAD", "four")
     text, _ = written()
     cells = {}
     for row in re.findall(r"<tr><td><abbr.*?</tr>", text, re.DOTALL):
@@ -128,43 +91,43 @@ def test_a_difference_is_coloured_by_which_way_is_better(repository, regen):
     assert "-7.5 better" in text
 
 
-def test_pictures_that_are_not_here_come_from_the_remote(repository, regen):
+def test_pictures_that_are_not_here_come_from_the_remote(repository, command):
     shutil.rmtree(".dvc/cache/files")
-    assert regen("compare", "HEAD", "four")[1] == 0
+    assert command("compare", "HEAD", "four")[1] == 0
     assert len(written()[1]) == 3
 
 
-def test_pictures_that_nobody_has_are_said_to_be_missing(repository, regen):
+def test_pictures_that_nobody_has_are_said_to_be_missing(repository, command):
     shutil.rmtree(".dvc/cache/files")
     shell(repository, "dvc remote remove -q shared")
-    assert regen("compare", "workspace", "four")[1] == 0
+    assert command("compare", "workspace", "four")[1] == 0
     text, pictures = written()
     assert len(pictures) == 2  # the workspace's own
     assert "Neither in DVC's cache nor on a remote are the pictures of four." in text
     assert text.count("not in DVC&#39;s cache or remote") == 2
 
 
-def test_one_revision_stands_beside_head_and_none_means_the_workspace(repository, regen):
-    assert regen("compare", "four")[0] == ".work/compare.html: HEAD, four\n"
-    assert regen("compare")[0] == ".work/compare.html: HEAD, workspace\n"
+def test_one_revision_stands_beside_head_and_none_means_the_workspace(repository, command):
+    assert command("compare", "four")[0] == ".work/compare.html: HEAD, four\n"
+    assert command("compare")[0] == ".work/compare.html: HEAD, workspace\n"
     assert "No figure and no picture differs." in written()[0]
 
 
-def test_the_experiments_of_an_earlier_commit_are_found(repository, regen):
+def test_the_experiments_of_an_earlier_commit_are_found(repository, command):
     shell(repository, "git commit -q --allow-empty -m next")
-    assert regen("compare", "four", "five")[1] == 0
+    assert command("compare", "four", "five")[1] == 0
 
 
-def test_many_pictures_are_packed(repository, regen, monkeypatch):
+def test_many_pictures_are_packed(repository, command, monkeypatch):
     monkeypatch.setattr(page, "LARGEST", 10)
-    regen("compare", "HEAD", "four")
+    command("compare", "HEAD", "four")
     text, pictures = written()
     assert {uri.partition(";")[0] for uri in pictures.values()} == {"data:image/webp"}
     assert "packed with a small loss" in text
 
 
-def test_markdown_for_a_pull_request_has_what_moved(repository, regen):
-    said, code = regen("compare", "HEAD", "four", "--markdown")
+def test_markdown_for_a_pull_request_has_what_moved(repository, command):
+    said, code = command("compare", "HEAD", "four", "--markdown")
     assert code == 0
     assert "| `models.a_vae.beta` | 1.0 | 4 |" in said
     assert "| Reconstruction error ↓ | 2 ± 0.1 | 8 ± 0.1 (🔴 +6) |" in said
@@ -174,9 +137,9 @@ def test_markdown_for_a_pull_request_has_what_moved(repository, regen):
     assert not Path(".work/compare.html").exists()
 
 
-def test_names_are_escaped(repository, regen):
+def test_names_are_escaped(repository, command):
     shell(repository, "git branch '<b>bold</b>'")
-    regen("compare", "<b>bold</b>", "four")
+    command("compare", "<b>bold</b>", "four")
     assert "<b>bold" not in written()[0]
 
 
@@ -193,8 +156,8 @@ def test_names_are_escaped(repository, regen):
         (["HEAD", "four", "--out", "dvc.yaml/a.html"], "--out dvc.yaml/a.html: "),
     ],
 )
-def test_a_mistake_is_one_line(repository, regen, arguments, said):
-    told, code = regen("compare", *arguments)
+def test_a_mistake_is_one_line(repository, command, arguments, said):
+    told, code = command("compare", *arguments)
     assert code == 1
     assert told.startswith(f"error: {said}")
     assert told.count("\n") == 1

@@ -26,19 +26,11 @@ from mlflow.pyfunc.scoring_server import init
 from PIL import Image
 
 import regen
-from regen import cli, families, paths
+from regen import families, paths
 from regen.errors import UserError
 from regen.tracking import launch, lineage, registry, state
 from regen.tracking.sync import sync
 from tests.conftest import build
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: copied, as its creation takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").get_experiment_by_name("regen")
-    return path
 
 
 @pytest.fixture
@@ -53,24 +45,6 @@ def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name in ("params.yaml", "dvc.yaml"):
         Path(name).touch()
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, int]]:
-    """The command; returns what it printed, and its exit status."""
-
-    def call(*arguments: str) -> tuple[str, int]:
-        monkeypatch.setattr("sys.argv", ["regen", *arguments])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return captured.out + captured.err, code
-
-    return call
 
 
 def train(signature: str = "s1", key: str = "toy_vae", family: str = "vae", shift: float = 0.0, **figures: float) -> None:
@@ -189,13 +163,15 @@ def test_what_is_on_the_server_holds_no_pickle_and_no_path_of_this_machine(root:
     assert {"torch", "numpy", "safetensors", "pydantic", "pillow", "mlflow"} <= {line.split("==")[0] for line in pinned}
 
 
-def test_a_registered_model_is_loaded_by_its_alias_and_by_its_version(root: Path, run: Callable[..., tuple[str, int]]) -> None:
+def test_a_registered_model_is_loaded_by_its_alias_and_by_its_version(
+    root: Path, command: Callable[..., tuple[str, int]]
+) -> None:
     train(mse=2.0)
-    assert run("promote", "toy_vae", "champion") == ("toy_vae: version 1 is champion\n", 0)
+    assert command("promote", "toy_vae", "champion") == ("toy_vae: version 1 is champion\n", 0)
     here = regen.load("models/toy_vae").sample(2, seed=3)
     for address in ("models:/toy_vae@champion", "models:/toy_vae/1"):
         assert torch.equal(regen.load(address).sample(2, seed=3), here)
-    assert run("sample", "models:/toy_vae@champion", "--n", "4") == ("samples.png: 4 of models:/toy_vae@champion\n", 0)
+    assert command("sample", "models:/toy_vae@champion", "--n", "4") == ("samples.png: 4 of models:/toy_vae@champion\n", 0)
 
 
 def test_a_model_of_two_stages_is_registered_with_its_decoder(root: Path) -> None:
@@ -215,29 +191,32 @@ def test_a_model_of_two_stages_is_registered_with_its_decoder(root: Path) -> Non
     assert [picture(text).shape for text in answered] == [(16, 16, 3)] * 2
 
 
-def test_an_alias_moves_to_a_model_that_is_not_worse(root: Path, run: Callable[..., tuple[str, int]]) -> None:
+def test_an_alias_moves_to_a_model_that_is_not_worse(root: Path, command: Callable[..., tuple[str, int]]) -> None:
     train(mse=2.0, ssim=0.5)
-    run("promote", "toy_vae", "champion")
-    assert run("promote", "toy_vae", "champion") == ("toy_vae: version 1 is champion already\n", 0)
+    command("promote", "toy_vae", "champion")
+    assert command("promote", "toy_vae", "champion") == ("toy_vae: version 1 is champion already\n", 0)
     train("s2", shift=0.01, mse=2.1, ssim=0.9)  # 0.1 +- 0.14 is no difference
-    assert run("promote", "toy_vae", "champion") == ("toy_vae: version 2 is champion, in place of version 1\n", 0)
+    assert command("promote", "toy_vae", "champion") == ("toy_vae: version 2 is champion, in place of version 1\n", 0)
 
 
 def test_an_alias_stays_where_a_figure_is_worse_unless_forced_which_is_noted(
-    root: Path, run: Callable[..., tuple[str, int]]
+    root: Path, command: Callable[..., tuple[str, int]]
 ) -> None:
     train(mse=2.0, ssim=0.5)
-    run("promote", "toy_vae", "champion")
+    command("promote", "toy_vae", "champion")
     train("s2", shift=0.01, mse=3.0)
     said = "ssim is not measured any more; mse is worse: 2 ± 0.1 -> 3 ± 0.1"
-    assert run("promote", "toy_vae", "champion") == (f"error: toy_vae: not promoted, {said} (--force does it all the same)\n", 1)
-    assert run("promote", "toy_vae", "champion", "--force")[0].endswith("in place of version 1 (forced)\n")
+    assert command("promote", "toy_vae", "champion") == (
+        f"error: toy_vae: not promoted, {said} (--force does it all the same)\n",
+        1,
+    )
+    assert command("promote", "toy_vae", "champion", "--force")[0].endswith("in place of version 1 (forced)\n")
     noted = json.loads(versions()[1].tags["regen.forced"])
     assert noted["champion"]["worse"] == said.split("; ")
     assert regen.load("models:/toy_vae@champion")
 
 
-def test_a_mistake_is_one_line(root: Path, run: Callable[..., tuple[str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_is_one_line(root: Path, command: Callable[..., tuple[str, int]], monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(address: str) -> str:
         with pytest.raises(UserError) as error:
             regen.load(address)
@@ -248,12 +227,12 @@ def test_a_mistake_is_one_line(root: Path, run: Callable[..., tuple[str, int]], 
     train(mse=2.0)
     assert refused("models:/toi_vae@champion").endswith("no registered model 'toi_vae' (did you mean toy_vae?)")
     assert "`regen promote toy_vae champion` sets it" in refused("models:/toy_vae@champion")
-    run("promote", "toy_vae", "champion")
+    command("promote", "toy_vae", "champion")
     assert refused("models:/toy_vae@campion").endswith("no alias 'campion' (did you mean champion?)")
     assert refused("models:/toy_vae/7").endswith("no version 7 (there is: 1)")
     assert refused("models:/toy_vae").endswith("expected models:/NAME@ALIAS or models:/NAME/VERSION")
-    assert run("promote", "toi_vae", "champion") == ("error: models/toi_vae: no such model (did you mean toy_vae?)\n", 1)
-    assert run("promote", "toy_vae", "a b")[0].startswith("error: alias: expected a name")
+    assert command("promote", "toi_vae", "champion") == ("error: models/toi_vae: no such model (did you mean toy_vae?)\n", 1)
+    assert command("promote", "toy_vae", "a b")[0].startswith("error: alias: expected a name")
     families.save(build("vae", beta=3.0), Path("models/toy_vae"), "s1")
     weights = json.loads(Path("models/toy_vae/model.json").read_text())["sha256"]
     assert weights == versions()[0].tags[registry.WEIGHTS]  # beta is no weight
@@ -261,7 +240,7 @@ def test_a_mistake_is_one_line(root: Path, run: Callable[..., tuple[str, int]], 
         other = build("vae")
         next(other.parameters()).add_(1)
     families.save(other, Path("models/toy_vae"), "s9")
-    assert "`make mlflow-sync` registers them" in run("promote", "toy_vae", "champion")[0]
+    assert "`make mlflow-sync` registers them" in command("promote", "toy_vae", "champion")[0]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     assert refused("models:/toy_vae/1").startswith("tracking is off")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

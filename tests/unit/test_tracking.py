@@ -44,14 +44,6 @@ with launch.mirrored(key, "s1", {"beta": 1.0}, "punks", "cpu", after=float(sys.a
 """
 
 
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: copied, as its creation takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").get_experiment_by_name("regen")
-    return path
-
-
 @pytest.fixture
 def root(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
