@@ -51,6 +51,7 @@ class Pixels(GenerativeModel):
         known = {name: getattr(flow.config, name) for name in type(flow.config).model_fields}
         super().__init__(two_stages.Config.model_construct(**known, latent_dim=flow.dim), flow.data)
         self.flow = flow
+        self.draws_labels = flow.draws_labels
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n new images."""

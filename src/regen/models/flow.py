@@ -85,6 +85,11 @@ class Model(TrainedModel):
         if self.labels:  # how often each two of them were seen together, and last how many examples were
             self.register_buffer("together", torch.zeros(len(self.labels) + 1, len(self.labels) + 1, dtype=torch.float64))
 
+    @property
+    def draws_labels(self) -> bool:
+        """Whether a sample has labels of its own, and so is more than what its noise decodes to."""
+        return bool(self.labels and self.together[-1, -1])
+
     def reading(self) -> dict[str, Any]:
         """The examples alone, or with their labels, and not the images beside latents."""
         return {"names": ["x", "labels"] if self.labels else ["x"]}
@@ -140,7 +145,7 @@ class Model(TrainedModel):
             guidance: 0 = as if nothing were asked, 1 = as learned, more = further away from what was not asked for; None = the
                 config's.
         """
-        if asked is None and self.labels and self.together[-1, -1]:
+        if asked is None and self.draws_labels:
             asked = label_tree.drawn(n, self.together, seed)
         return self.decode(normal(n, self.dim, seed, self.device), asked, self.config.guidance if guidance is None else guidance)
 

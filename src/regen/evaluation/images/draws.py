@@ -66,10 +66,12 @@ class Draws:
         """Return the features of sets decoded from the prior, from the fitted Gaussian, from half-way between test latents, and
         from training images' own latents: what no way of drawing latents can be better than.
 
-        One of the first two is where samples come from.
+        One of the first two is where samples come from, unless these have labels of their own.
         """
         assert self.encoded is not None
         own = "prior" if hasattr(self.model, "sample") else "fitted"
+        if getattr(self.model, "draws_labels", False):
+            own = ""
         encoded = training_sets(self.encoded, self.n, SETS, self.subject.seed)
         latents: dict[str, Callable[[int], Tensor]] = {
             "prior": lambda k: self.prior(self.seeds[k]),
