@@ -29,7 +29,6 @@ class TwoStages(GenerativeModel):
         known = {name: getattr(latents.config, name) for name in ModelConfig.model_fields}
         super().__init__(Config(**known, latent_dim=images.config.latent_dim), images.data)
         self.latents, self.images = latents, images
-        self.draws_labels = getattr(latents, "draws_labels", False)
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n new images."""

@@ -70,7 +70,7 @@ class Draws:
         """
         assert self.encoded is not None
         own = "prior" if hasattr(self.model, "sample") else "fitted"
-        if getattr(self.model, "draws_labels", False):
+        if getattr(getattr(self.model, "latents", self.model), "draws_labels", False):
             own = ""
         encoded = training_sets(self.encoded, self.n, SETS, self.subject.seed)
         latents: dict[str, Callable[[int], Tensor]] = {
