@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,19 +18,13 @@ from regen.errors import UserError, reported
 from regen.params import Params
 
 SIDE, GAP, LINE = 400, 16, 34  # pixels
-TITLES = {
-    "autoencoder": "Autoencoder",
-    "flow": "Autoencoder and flow",
-    "vae": "VAE",
-    "vade": "VaDE",
-    "gan": "GAN",
-}  # families that are shown, in this order
+TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "vade": "VaDE", "gan": "GAN", "flow": "Flow"}  # of families that are shown
 
 
 def chosen(given: Params) -> tuple[str, dict[str, str]]:
     """Return the first data set of params.yaml whose images at least one evaluated model makes, and {title: model}.
 
-    One model a family, the first in params.yaml. More families are preferred to fewer.
+    One model a family, the first in params.yaml, and one flow of the latents of each family. More are preferred to fewer.
 
     Raises:
         UserError: there is no such model.
@@ -37,14 +33,23 @@ def chosen(given: Params) -> tuple[str, dict[str, str]]:
     for dataset in given.datasets:
         found: dict[str, str] = {}
         for key, block in given.models.items():
-            title = TITLES.get(block["family"])
+            title = _title(given, block)
             if title and given.encoded(block["dataset"]) == dataset and (paths.figures(key) / "samples.png").exists():
                 found.setdefault(title, key)
         if len(found) > len(best[1]):
-            best = dataset, {title: found[title] for title in TITLES.values() if title in found}
+            order = [f"{title}{more}" for title in TITLES.values() for more in ("", " and flow")]
+            best = dataset, {title: found[title] for title in order if title in found}
     if not best[1]:
         raise UserError("figures: no autoencoder, VAE or GAN has been evaluated yet; run `dvc repro`")
     return best
+
+
+def _title(given: Params, block: Mapping[str, Any]) -> str | None:
+    """Return what stands above a model's images; of a flow of latents, also whose latents they are."""
+    title = TITLES.get(block["family"])
+    encoding = given.encodings.get(block["dataset"])
+    first = TITLES.get(given.models[encoding["model"]]["family"]) if encoding else None
+    return f"{first} and {title.lower()}" if title and first else title
 
 
 def showcase(dataset: str, models: dict[str, str]) -> Image.Image:
