@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,16 @@ from regen import paths
 def stages() -> dict[str, Any]:
     """Stages of dvc.lock by name; while a stage runs, those above it are current."""
     try:
-        text = paths.LOCK.read_text(encoding="utf-8")
+        return _stages(paths.LOCK.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+@lru_cache(maxsize=1)  # one text is asked about for each model
+def _stages(text: str) -> dict[str, Any]:
+    try:
         content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
-    except (OSError, yaml.YAMLError):
+    except yaml.YAMLError:
         return {}
     found = content.get("stages") if isinstance(content, dict) else None
     return found if isinstance(found, dict) else {}
