@@ -575,6 +575,7 @@ def test_the_machine_is_watched_while_a_model_trains(root: Path, monkeypatch: py
 
 def test_examples_a_second_are_those_between_two_epochs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, experiment = connect(state.server())
+    assert made.get_experiment(experiment).tags["mlflow.experimentKind"] == "custom_model_development"
     machine = Machine(made, made.create_run(experiment).info.run_id)
     source = state.Source.of(root)
     for epoch, seconds in ((1, 1000), (2, 1000), (3, 1010)):  # of the second, the time is not known

@@ -25,6 +25,7 @@ from regen.tracking import cells, launch, lineage, secrets, state
 from regen.tracking.values import finite, flat, named, picture
 
 BATCH = 500  # points in one request; MLflow takes 1,000
+KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's pages then begin with runs, and not with chats
 
 
 class DeletedRunError(Exception):
@@ -49,7 +50,7 @@ def connect(uri: str) -> tuple[MlflowClient, str]:
         place = database.parent if database else paths.root()
         location = None if re.match(r"https?:|databricks", uri) else (place / "mlartifacts").resolve().as_uri()
         try:
-            return client, client.create_experiment(name, artifact_location=location)
+            return client, client.create_experiment(name, location, KIND)
         except MlflowException as error:
             if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := client.get_experiment_by_name(name)):
                 return client, found.experiment_id  # another process was faster

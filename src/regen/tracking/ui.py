@@ -37,6 +37,7 @@ def show(port: int) -> None:
         raise UserError("mlflow is not installed; install it with `make setup`")
     quieten(timeout=10)
     print(f"MLflow: http://127.0.0.1:{port} shows {secrets.shown(uri)}; Ctrl-C ends it", flush=True)
-    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port)]
-    if code := subprocess.run(command, env=os.environ | {"MLFLOW_BACKEND_STORE_URI": state.store(uri)}).returncode:
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
+    options = {"MLFLOW_BACKEND_STORE_URI": state.store(uri), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # of language models
+    if code := subprocess.run(command, env=os.environ | options).returncode:
         raise UserError(f"mlflow ui ended with exit status {code}; is port {port} taken? `regen ui --port 5001` takes another")
