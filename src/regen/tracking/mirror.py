@@ -262,15 +262,14 @@ class Sender:
         noted = self.note["servers"][self.uri].setdefault("images", [])
         if not (missing := pictures.keys() - set(noted)):
             return
-        run_id = self.run.info.run_id
-        names = [Path(file.path).name for file in self.client.list_artifacts(run_id, "images")]
+        names = [Path(file.path).name for file in self.client.list_artifacts(self.run.info.run_id, "images")]
         numbered = (re.match(r"progress[+%]step[+%](\d+)[+%].*compressed", name) for name in names)
         there = {int(match[1]) for match in numbered if match}  # the compressed copy is uploaded last
         for step in sorted(missing):
             if step not in there:
                 if (image := picture(pictures[step])) is None:
                     continue
-                self.client.log_image(run_id, image, key="progress", step=step, synchronous=True)
+                self.client.log_image(self.run.info.run_id, image, key="progress", step=step, synchronous=True)
                 self.sent["images"] += 1
             noted.append(step)
         self._remember()
