@@ -139,6 +139,7 @@ def test_hooks_are_the_tools_of_the_project() -> None:
         ("Running stage 'check':\n> python", 0, "dvc.lock is current.", 0),  # a touched comment
         ("Running stage 'train@a':\n> python", 0, "train@a", 1),
         ("ERROR: failed to reproduce 'train@a': no such file", 1, "train@a, and what follows from it", 1),
+        ("ERROR: failed to reproduce 'report': no such folder", 255, "dvc.lock is current.", 0),
         ("ERROR: dvc.yaml is no YAML", 255, "", 255),
     ],
 )
