@@ -344,7 +344,7 @@ const regenPlayground = (() => {
     if (about.directions.length) {
       about.directions.forEach((_, i) => sliders.push(
         slider(`Direction ${i + 1}`, -REACH, REACH, 0.1, 0, (value) => { moves[i] = value; show(); })));
-      const back = button("Back to the sample", () => take(base));
+      const back = button("Back to the sample", () => take(base, told));
       side.append(part("Directions", "Those in which images change most, in standard deviations of the latents.",
                        ...sliders.map((one) => one.element), back));
     }
