@@ -319,6 +319,23 @@ def test_what_was_not_sent_survives_the_next_experiment(childless: Path, monkeyp
     assert not list(Path(".work/tracking").glob("*/*/files-*"))
 
 
+def test_a_copy_that_is_being_sent_is_left_to_its_sender(childless: Path) -> None:
+    train()
+    (folder,) = state.folders()
+    (sent,) = state.snapshots(folder)
+    with filelock.FileLock(folder / "lock"):  # as the courier holds it while it sends what the training left
+        evaluate()
+        assert sent in state.snapshots(folder)
+        assert len(state.snapshots(folder)) == 2
+    evaluate()
+    assert len(state.snapshots(folder)) == 1  # nobody sends: the newest has all that the others have
+    sync()
+    (run,) = runs()
+    assert trained(run) == history(3)
+    assert run.data.metrics["eval/psnr"] == 21.5
+    assert state.snapshots(folder) == []
+
+
 def test_a_restored_model_is_linked_to_the_run_that_trained_it(
     childless: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,15 +173,17 @@ def confusion(counts: Numbers, names: Sequence[str], out: Path, xlabel: str = "r
     """Draw a (K, K) table of counts, rows = truth, shaded by their share of the row; each count is written in its cell."""
     table = np.asarray(counts, float)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
-    side = 1.2 + 0.46 * len(names)
+    texts, longest = [plain(name) for name in names], max(map(len, names))
+    side = 1.2 + 0.46 * len(names) + 0.06 * longest
+    turned = {"rotation": 45, "rotation_mode": "anchor", "ha": "right"} if longest > 4 else {}
     with figure(out, (side, side)) as (axis,):
         axis.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.15)  # the root: rare errors are seen too
         for (row, column), count in np.ndenumerate(table):
             if count:
                 colour = "white" if shares[row, column] > 0.3 else INK
                 axis.text(column, row, f"{count:g}", ha="center", va="center", fontsize=8, color=colour)
-        for ticks in (axis.set_xticks, axis.set_yticks):
-            ticks(range(len(names)), [plain(name) for name in names])
+        axis.set_xticks(range(len(names)), texts, **turned)
+        axis.set_yticks(range(len(names)), texts)
         axis.set(xlabel=xlabel, ylabel=ylabel)
         axis.grid(visible=False)
 

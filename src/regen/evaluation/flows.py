@@ -51,7 +51,6 @@ class Pixels(GenerativeModel):
         known = {name: getattr(flow.config, name) for name in type(flow.config).model_fields}
         super().__init__(two_stages.Config.model_construct(**known, latent_dim=flow.dim), flow.data)
         self.flow = flow
-        self.draws_labels = flow.draws_labels
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """Return n new images."""
@@ -77,11 +76,11 @@ def evaluate(subject: Subject) -> Measured:
         check_places(model)
         flow, show = model.latents, lambda x: model.image(flow._restored(x))
         latents = {name: torch.from_numpy(np.array(split["x"][:COMPARED])) for name, split in _splits(subject)}
-        both: Images = Decoded(**known)
+        both: Images = Decoded(**known, draws_labels=flow.draws_labels)
         measures = {"latent_log_likelihood": _log_likelihood(flow, latents["test"][:BOUNDED])}
     else:
         flow, show = model, lambda x: model._restored(x)
-        both = Images(**{**known, "model": Pixels(model)})
+        both = Images(**{**known, "model": Pixels(model)}, draws_labels=flow.draws_labels)
         latents = {name: as_floats(x[:COMPARED]) for name, x in (("train", both.train_x), ("test", both.test_x))}
         measures = {"bits_per_dimension": _bits(flow, both.test_x[:BOUNDED], subject.seed)}
     measures |= velocity_errors(flow, latents["train"], latents["test"], subject)

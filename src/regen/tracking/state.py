@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from regen import paths
 from regen.blocks import is_name
@@ -292,5 +292,6 @@ def snapshot(state: Path, source: Source) -> None:
             shutil.copy2(file, copies)
     earlier = snapshots(state)
     partial.rename(state / f"files-{time.time_ns()}")
-    for path in earlier:  # the new one holds all that they hold
-        shutil.rmtree(path, ignore_errors=True)
+    with suppress(Timeout), FileLock(state / "lock", timeout=0):  # else one of them is being sent, and its sender drops it
+        for path in earlier:  # the new one holds all that they hold
+            shutil.rmtree(path, ignore_errors=True)

@@ -69,9 +69,7 @@ class Draws:
         One of the first two is where samples come from, unless these have labels of their own.
         """
         assert self.encoded is not None
-        own = "prior" if hasattr(self.model, "sample") else "fitted"
-        if getattr(getattr(self.model, "latents", self.model), "draws_labels", False):
-            own = ""
+        own = "" if self.subject.draws_labels else "prior" if hasattr(self.model, "sample") else "fitted"
         encoded = training_sets(self.encoded, self.n, SETS, self.subject.seed)
         latents: dict[str, Callable[[int], Tensor]] = {
             "prior": lambda k: self.prior(self.seeds[k]),

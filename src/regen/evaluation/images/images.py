@@ -27,6 +27,7 @@ BOUNDED = 500  # images whose likelihood is bounded: each takes as many decoding
 PART = 2000  # test images whose reconstructions are held at a time
 PLACED = 100  # samples that are shown in a square of 10 x 10
 SHOWN = 8  # rows or columns of a collage of examples
+LETTER = 7  # pixels of a letter of a caption, about
 CONTINUOUS = 128  # test images between whose latents paths are walked
 LABELLED = 5  # training examples a class that name the components of a prior
 
@@ -85,7 +86,10 @@ def confused(subject: Images, read: Tensor, true: Tensor, images: list[Tensor]) 
     wrong = (read != true).T.nonzero()[: SHOWN * SHOWN].tolist()  # (image, set)
     if wrong:
         captions = [f"{names[int(true[k, i])]}, read {names[int(read[k, i])]}" for i, k in wrong]
-        subject.picture("mistakes", collage.grid(torch.stack([images[k][i] for i, k in wrong]), SHOWN, captions))
+        shown = torch.stack([images[k][i] for i, k in wrong])
+        room = max(map(len, captions)) * LETTER  # what a long class's name needs, at most twice the usual
+        enlarge = -(-min(max(room, collage.SMALLEST), 2 * collage.SMALLEST) // min(shown.shape[2:]))
+        subject.picture("mistakes", collage.grid(shown, SHOWN, captions, enlarge))
 
 
 def reconstructed(subject: Images) -> Measured:

@@ -31,7 +31,10 @@ class Images(Subject):
         train, test: arrays of at most `TRAIN` and `TEST` images of each split, and what goes with them.
         train_x, test_x: uint8 (N, C, H, W).
         labels: of the test images, for a classifier's own evaluation.
+        draws_labels: whether a sample has labels of its own, and so is more than what its latent decodes to.
     """
+
+    draws_labels: bool = False
 
     @cached_property
     def train(self) -> dict[str, np.ndarray]:
