@@ -10,17 +10,28 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import networkx as nx
+import psutil
 import yaml
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_result,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_random_exponential,
+)
 
 from regen import blocks, params, paths
 from regen.data import folders
@@ -60,7 +71,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
     failed: dict[str, str] = {}
     running: dict[Future[str], tuple[str, float]] = {}
     started, total = time.monotonic(), len(pending)
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
+    with _ended_together() as ending, ThreadPoolExecutor(max(1, jobs)) as pool:
         while pending or running:
             ready = [
                 stage for stage in pending if not (set(graph.successors(stage)) & (pending | {s for s, _ in running.values()}))
@@ -70,7 +81,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
                 if broken := sorted(set(nx.descendants(graph, stage)) & failed.keys()):
                     failed[stage] = f"not run, as {broken[0]} failed"
                     continue
-                running[pool.submit(_run, stage)] = stage, time.monotonic()
+                running[pool.submit(_run, stage, ending)] = stage, time.monotonic()
                 print(f"{stage}: started", flush=True)
             if not running:
                 continue
@@ -126,7 +137,7 @@ def _is_whole(text: str) -> bool:
 
 def _checked() -> None:
     """Check params.yaml and write down the code of each stage: what the others depend on."""
-    if problem := _run("check"):
+    if problem := _run("check", threading.Event()):
         raise UserError(problem)
 
 
@@ -185,8 +196,31 @@ def _longest_way(graph: nx.DiGraph, seconds: Mapping[str, float]) -> dict[str, f
     return length
 
 
-def _run(stage: str) -> str:
-    """Run one stage; returns what went wrong, or an empty text. DVC's locks are waited for."""
+@contextmanager
+def _ended_together() -> Iterator[threading.Event]:
+    """End with what runs below this process when it is asked to (SIGTERM), as Ctrl-C does; the event is set then.
+
+    What has a session of its own, as tracking has, sees the end of its stage and ends by itself.
+    """
+    ending = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        ending.set()
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess, ProcessLookupError):
+                if os.getsid(child.pid) == os.getsid(0):
+                    child.terminate()
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield ending
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(stage: str, ending: threading.Event) -> str:
+    """Run one stage; returns what went wrong, or an empty text. DVC's locks are waited for, until the event `ending` is set."""
     log = LOGS / f"{stage.replace('/', '_')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -213,7 +247,8 @@ def _run(stage: str) -> str:
     retrying = Retrying(
         retry=retry_if_result(busy),
         wait=wait_random_exponential(0.2, max=5),
-        stop=stop_after_attempt(60),
+        stop=stop_after_attempt(60) | stop_when_event_set(ending),
+        sleep=sleep_using_event(ending),
         retry_error_callback=last,
     )
     code, said = retrying(attempt)

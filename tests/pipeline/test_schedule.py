@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import networkx as nx
+import psutil
 import pytest
 import yaml
 
@@ -66,6 +69,31 @@ def test_it_leaves_the_dvc_lock_of_a_plain_run_and_a_second_run_runs_nothing(pro
     capsys.readouterr()
     schedule.repro(2)
     assert "started" not in capsys.readouterr().out
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_request_to_end_reaches_the_stages_that_run(project):
+    folder, stages = project
+    stages["a"] = stage("checked", "a", "echo $$ > running && sleep 300")
+    write(folder, stages)
+    command = [sys.executable, "-c", "from regen import schedule; schedule.repro(2)"]
+    process = subprocess.Popen(command, env=smoke.environment(folder), start_new_session=True)
+    while not (pid := (folder / "running").read_text() if (folder / "running").exists() else ""):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    end = time.monotonic() + 60
+    while runs(int(pid)):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert not (folder / "a").exists()
 
 
 def test_the_stages_python_is_its_own_whatever_is_on_the_path(project, monkeypatch, tmp_path):
