@@ -216,6 +216,19 @@ def test_a_slider_moves_along_a_direction_by_the_keyboard(toys, opened):
     same_image(browser, toys[1]["toy_vae"])
 
 
+@pytest.mark.parametrize("key", ["toy_vae", "toy_flow"])
+def test_a_button_leads_back_to_the_sample(toys, opened, key):
+    browser = opened(key)
+    told = browser.find_element("css selector", ".pg-view").get_attribute("data-asked")
+    start, before = latents(browser), pixels(browser)
+    browser.find_element("css selector", ".pg-side .pg-slider input").send_keys("\ue014" * 10)
+    changed(browser, before)
+    press(browser, "Back to the sample")
+    wait(lambda: np.array_equal(pixels(browser), before))
+    assert torch.equal(latents(browser), start)
+    assert browser.find_element("css selector", ".pg-view").get_attribute("data-asked") == told
+
+
 def test_a_path_leads_from_one_image_to_the_other(toys, opened):
     browser = opened("toy_vae")
     examples = torch.tensor(json.loads((toys[0] / "exports/toy_vae/decoder.json").read_text())["examples"])
