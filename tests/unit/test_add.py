@@ -247,6 +247,13 @@ def test_a_table_of_labels_is_read_and_its_mistakes_are_told(tmp_path):
     (tmp_path / "some/labels.csv").write_text("\n".join(["file,hat,beard", *rows[1:]]))
     with pytest.raises(UserError, match=r"no row for 000\.png"):
         look(tmp_path / "some")
+    (tmp_path / "some/notes.txt").write_text("words")
+    (tmp_path / "some/raw.heic").write_bytes(b"a picture that is not read")
+    (tmp_path / "some/labels.csv").write_text("\n".join(["file,hat,beard", *rows, "raw.heic,0,1"]))
+    assert look(tmp_path / "some").labels == ("hat", "beard")
+    (tmp_path / "some/labels.csv").write_text("\n".join(["file,hat,beard", *rows, "notes.txt,0,1"]))  # as its preparation would
+    with pytest.raises(UserError, match=r"unknown file 'notes\.txt'"):
+        look(tmp_path / "some")
 
 
 def test_folders_called_train_and_test_are_the_split(tmp_path):

@@ -14,6 +14,7 @@ from regen.data import arrays
 from regen.evaluation.images import draws, images, subject
 from regen.evaluation.run import evaluate
 from regen.evaluation.subject import Subject
+from regen.models.base import GenerativeModel
 from tests.conftest import build
 
 FAMILIES = {"autoencoder": {}, "vae": {}, "gan": {}, "vade": {"latent_dim": 2}}
@@ -156,3 +157,17 @@ def test_a_classifier_is_told_by_what_it_reads_and_which_for_which(target, measu
     assert {path.stem for path in (tmp_path / "a").glob("*.png")} == {"confusion", "examples", "mistakes"}
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_a_model_that_only_samples_is_measured_against_real_images(prepared, tmp_path) -> None:
+    gan, reader = build("gan").eval(), build("classifier", target="attributes").eval()
+
+    class Sampler(GenerativeModel):
+        def sample(self, n: int, seed: int = 0) -> torch.Tensor:
+            return gan.sample(n, seed)
+
+    model = Sampler(reader.config, gan.data)  # settings without latents
+    measures = evaluate(Subject(model, reader, 0, data=prepared, history=tmp_path / "none", folder=tmp_path))
+    assert {"frechet_distance", "recall", "near_copies"} <= measures.keys()
+    assert {path.stem for path in tmp_path.glob("*.png")} >= {"samples", "samples_nearest", "neighbours_features"}
+    assert not (tmp_path / "interpolation_linear.png").exists()

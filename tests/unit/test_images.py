@@ -297,6 +297,15 @@ def test_bad_files_are_counted_and_named_and_stop_nothing() -> None:
     assert sum(numbers["count"] for numbers in found["splits"].values()) == 12
 
 
+def test_animated_files_are_named() -> None:
+    fill(12)
+    frames = [Image.new("RGB", (20, 20), (shade, 0, 0)) for shade in (10, 200)]
+    frames[0].save("mine/moves.gif", save_all=True, append_images=frames[1:])
+    found = prepared()
+    assert found["animated_files"] == ["moves.gif"]
+    assert found["facts"]["animated files, of which the first frame is taken"] == 1
+
+
 def test_bad_files_are_refused_where_asked_all_at_once() -> None:
     fill(12)
     for number in range(25):

@@ -268,6 +268,7 @@ def _texts() -> None:
         ({"path": ""}, "expected a path with source: folder"),
         ({"source": "url", "path": "https://me:hunter2@x.org/a.zip", "sha256": 64 * "0"}, "an address without user and password"),
         ({"source": "url", "path": "ftp://example.org/a.zip"}, "expected an address that begins with https:// with source: url"),
+        ({"source": "url", "path": "http://example.org/a.zip"}, "expected an address that begins with https:// with source: url"),
         ({"source": "url", "path": "https://example.org/a.zip"}, "expected a sha256 of 64 hexadecimal digits with source: url"),
         ({"sha256": "0" * 64}, "expected a sha256 of 64 hexadecimal digits with source: url (see sha256sum), else none"),
         ({"background": "white"}, "background: expected a colour like '#ffffff', got 'white'"),

@@ -140,7 +140,7 @@ def survey(source: Source, shown: str) -> Found:
                     stride *= 2
                     looked = {number: look for number, look in looked.items() if number % stride == 0}
             names.append(item.file)
-        else:
+        elif Path(item.file).suffix.lower() in index.PICTURES + index.OTHERS:  # one that the index will name as bad
             others.append(item.file)
     looks = tuple(look for look in looked.values() if look)
     if len(names) < FEWEST:
@@ -220,7 +220,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], str]:
     """Return the labels' names, and what a classifier can learn: `class`, `attributes`, or `rotation` where there are none.
 
-    A table has to have a row for each picture that could be `opened`, and may have one for any other file.
+    A table has to have a row for each picture that could be `opened`, and may have one for a picture that could not.
     """
     if table:
         place, content = table

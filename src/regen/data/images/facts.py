@@ -36,6 +36,7 @@ def of(
     return {
         "facts": counts,
         "bad_files": {names[row]: reason for row, reason in list(found.bad.items())[:LISTED]},
+        "animated_files": [name for name, moves in zip(good, found.animated, strict=True) if moves][:LISTED],
         "copies": copies[:LISTED],
         "near_duplicates": {"hash": f"64-bit pHash of the prepared image, at most {NEAR} bits apart", "sets": alike[:LISTED]},
         "held_out_groups": list(groups.get("test", ()))[:LISTED],

@@ -23,6 +23,7 @@ from regen.data.images.preparation import Division, Order
 from regen.data.images.sources import Archive, Folder, Source
 from regen.host import cores
 
+HERE = ("http://127.0.0.1:", "http://localhost:")  # a server on this machine
 FETCHED = ("rijksmuseum", "wesnoth")  # sources that are fetched into a folder of images, with a table of their rights
 
 
@@ -65,7 +66,7 @@ class Config(DatasetConfig):
     def _place(self) -> Config:
         if bool(self.path) == (self.source in FETCHED):
             raise ValueError(f"{'no' if self.path else 'a'} path with source: {self.source}, got path {self.path!r}")
-        if self.source == "url" and not self.path.startswith(("https://", "http://")):
+        if self.source == "url" and not self.path.startswith(("https://", *HERE)):
             raise ValueError(f"an address that begins with https:// with source: url, got path {self.path!r}")
         if self.source == "url" and "@" in urlsplit(self.path).netloc:  # and not repeated here: it would stand in a message, too
             raise ValueError("an address without user and password: params.yaml is committed, and anyone would read them")

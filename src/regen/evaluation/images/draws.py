@@ -27,8 +27,12 @@ class Draws:
     def __init__(self, subject: Images, n: int) -> None:
         self.subject, self.n, self.model = subject, n, subject.model
         self.seeds = [subject.seed, *(derive_seed(subject.seed, "samples", k) for k in range(1, SETS))]
-        dim = self.model.config.latent_dim
-        few = hasattr(self.model, "encode") and (dim <= FITTED or not hasattr(self.model, "sample"))
+        dim = getattr(self.model.config, "latent_dim", 0)  # a model may draw images in a way of its own
+        few = (
+            hasattr(self.model, "encode")
+            and hasattr(self.model, "decode")
+            and (dim <= FITTED or not hasattr(self.model, "sample"))
+        )
         self.encoded = subject.apply(self.model.encode, subject.train_x) if few else None
         standard = Gaussian.standard(dim)
         self.space = standard if self.encoded is None or hasattr(self.model, "sample") else self.fitted

@@ -25,7 +25,8 @@ SAMPLES = 2000  # a set, and at most as many as there are test images: distances
 IMPORTANCE_SAMPLES = 20  # draws of z an image
 BOUNDED = 500  # images whose likelihood is bounded: each takes as many decodings as there are draws
 PART = 2000  # test images whose reconstructions are held at a time
-PLACED = 100  # samples that are shown in a square of 10 x 10
+PLACED = 100  # samples that are shown, ten in a row
+ROW = 10  # images in a row of a grid
 SHOWN = 8  # rows or columns of a collage of examples
 LETTER = 7  # pixels of a letter of a caption, about
 CONTINUOUS = 128  # test images between whose latents paths are walked
@@ -47,7 +48,7 @@ def evaluate(subject: Subject) -> Measured:
         test, train = (x[:BOUNDED].to(subject.model.device) for x in (subject.test_x, subject.train_x))
         measures |= likelihood.likelihood_measures(subject.model, test, train, IMPORTANCE_SAMPLES, subject.seed)
         measures |= likelihood.per_image(measures, test[0].numel())
-    if hasattr(subject.model, "decode"):
+    if hasattr(subject.model, "decode") or hasattr(subject.model, "sample"):
         measures |= generated(subject)
     if hasattr(subject.model, "responsibilities") and subject.labels is not None and subject.labels.ndim == 1:
         measures |= clustered(subject, subject.labels)
@@ -124,7 +125,7 @@ def denoised(subject: Images, pca: PCA) -> Measured:
 
 
 def generated(subject: Images) -> Measured:
-    """What the model makes of latents: new images and their distances to real ones, paths between latents, nearest neighbours."""
+    """What the model makes: new images and their distances to real ones, nearest neighbours; of latents, paths between them."""
     model, seed = subject.model, subject.seed
     n = min(SAMPLES, len(subject.test_x), len(subject.train_x))
     test = subject.test_x[:n]
@@ -133,13 +134,14 @@ def generated(subject: Images) -> Measured:
     subject.picture("samples", collage.grid(samples[:PLACED]))
     if drawn.encoded is not None and not hasattr(model, "sample"):
         subject.picture("samples_prior", collage.grid(subject.decode(drawn.prior(seed)[:100])))
-    draw_paths(subject, drawn.space)
+    if hasattr(model, "decode"):
+        draw_paths(subject, drawn.space)
 
     shown = samples[:SHOWN]
     few = min(5, len(subject.train_x))
     nearest = neighbours.nearest(samples[:PLACED], subject.train_x, few)[1]
     subject.picture("neighbours_pixels", beside(shown, subject.train_x, nearest[:SHOWN]))
-    if len(nearest) == PLACED:  # a whole square: the page finds a sample's place in it
+    if len(nearest) >= ROW:  # the page finds a sample's place in its rows
         subject.picture("samples_nearest", collage.grid(subject.train_x[nearest[:, 0]]))
     measures: Measured = {}
     compared, references, real = samples, subject.train_x, test

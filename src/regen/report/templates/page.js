@@ -91,19 +91,21 @@
     go();
   }
 
-  // Beside the new image that is pointed at, the training image nearest to it: of two squares of 10 x 10 images the same place.
-  const margin = 16, gap = 4, across = 10, lens = made("div", "", { className: "lens", hidden: true });
+  // Beside the new image that is pointed at, the training image nearest to it: of two pictures in rows of ten the same place.
+  const margin = 16, gap = 4, lens = made("div", "", { className: "lens", hidden: true });
   lens.append(made("div"), made("div"), made("span", "New image, and the nearest training image"));
   document.body.append(lens);
   for (const figure of all('figure[id$="-samples"]')) {
     const twin = document.getElementById(`${figure.id}_nearest`);
     if (!twin) continue;
     const image = one("img", figure), width = Number(image.getAttribute("width")), height = Number(image.getAttribute("height"));
-    const pitch = [width, height].map((side) => (side - 2 * margin + gap) / across);
+    const inner = [width, height].map((side) => side - 2 * margin + gap);
+    const count = [10, Math.max(1, Math.round(10 * inner[1] / inner[0]))];  // images are about as high as wide
+    const pitch = inner.map((side, axis) => side / count[axis]);
     image.addEventListener("pointermove", (event) => {
       const box = image.getBoundingClientRect(), scale = width / box.width;
       const at = [event.clientX - box.left, event.clientY - box.top].map((place, axis) => (place * scale - margin) / pitch[axis]);
-      if (at.some((place) => place < 0 || place >= across)) { lens.hidden = true; return; }
+      if (at.some((place, axis) => place < 0 || place >= count[axis])) { lens.hidden = true; return; }
       all("div", lens).forEach((part, which) => {
         Object.assign(part.style, {
           width: `${pitch[0] - gap}px`, height: `${pitch[1] - gap}px`, backgroundImage: `url("${whole(one(".open", which ? twin : figure))}")`,
