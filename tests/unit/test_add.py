@@ -461,9 +461,17 @@ def added(here: Path) -> Path:
 
 
 def test_what_was_added_goes_to_the_byte(added):
-    said = list(adding.remove("cats"))
+    assert list(adding.remove("cats")) == [
+        "params.yaml: removed datasets.cats and models.cats_classifier, cats_autoencoder, cats_vae, cats_gan"
+    ]
     assert added.read_text(encoding="utf-8") == DEFAULT
-    assert any("dvc gc" in line for line in said)
+
+
+def test_what_was_made_of_it_is_named_and_left(added):
+    made = added.parent / "models/cats_vae"
+    made.mkdir(parents=True)
+    assert any("dvc gc" in line for line in adding.remove("cats"))
+    assert made.is_dir()
 
 
 def test_changed_blocks_go_too_and_so_does_a_renamed_one(added):

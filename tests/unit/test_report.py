@@ -424,4 +424,6 @@ def test_what_runs_in_the_page_stands_beside_it_and_the_page_allows_it(made):
     assert "wasm-unsafe-eval" in text
     assert "wasm-unsafe-eval" not in Path("reports/index.html").read_text()
     page.write_single(made, Path("one.html"))
-    assert "playground" not in Path("one.html").read_text()
+    text = Path("one.html").read_text()
+    assert "pg-stage" not in text
+    assert "without the playground" in text

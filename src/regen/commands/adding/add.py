@@ -75,8 +75,9 @@ def remove(name: str, path: Path = paths.PARAMS) -> Iterator[str]:
     new = text.take(text.take(old, "models", models), "datasets", [name])
     text.replace(path, new)
     yield f"{path}: removed datasets.{name}{' and models.' + ', '.join(models) if models else ''}"
-    yield f"what was made of them is still there: data/*/{name}, and models/, exports/, figures/ and metrics/{name}_*"
-    yield "delete that if you like; then `make report` takes it off the page, and `dvc gc --workspace` frees DVC's cache"
+    if any(place.exists() for place in (paths.raw(name), paths.prepared(name), *map(paths.model, models))):
+        yield f"what was made of them is still there: data/*/{name}, and models/, exports/, figures/ and metrics/{name}_*"
+        yield "delete that if you like; then `make report` takes it off the page, and `dvc gc --workspace` frees DVC's cache"
 
 
 def described(source: str, sha256: str = "") -> dict[str, Any]:
