@@ -102,7 +102,7 @@ resolve: setup  ## after a merge conflict in dvc.lock: keep what either side has
 	@regen resolve
 
 gc: setup  ## free the cache of what no branch, tag or experiment names (CLOUD=1: the remote's, too)
-	dvc gc --workspace --all-branches --all-tags --all-experiments $(if $(CLOUD),--cloud)
+	@python -m regen.commands.gc $(if $(CLOUD),--cloud)
 
 mlflow-sync: setup  ## send to the tracking server what it missed, exactly once
 	regen sync

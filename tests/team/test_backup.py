@@ -40,7 +40,9 @@ def test_what_was_kept_comes_back(tmp_path: Path) -> None:
         assert kept.returncode == 0, kept.stderr
         assert backup("save").stderr.endswith("is there already; name a new folder\n")
         for name in ("mlflow", "users"):
-            parts.sql(f"{database}/{name}", "drop table t; create table later (x text)")
+            # as the tables of a later version: one that is not in the copy, and that holds on to one that is
+            later = "alter table t add primary key (x); create table later (x text references t (x))"
+            parts.sql(f"{database}/{name}", f"delete from t; {later}")
         client.delete_object(Bucket="mlflow", Key="1/models/m-1/weights")
         restored = backup("restore")
         assert restored.returncode == 0, restored.stderr
@@ -48,4 +50,6 @@ def test_what_was_kept_comes_back(tmp_path: Path) -> None:
             [("mlflow",)],
             [("users",)],
         ]
+        tables = "select tablename from pg_tables where schemaname = 'public'"
+        assert [parts.sql(f"{database}/{name}", tables) for name in ("mlflow", "users")] == [[("t",)], [("t",)]]
         assert client.get_object(Bucket="mlflow", Key="1/models/m-1/weights")["Body"].read() == b"weights"
