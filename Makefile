@@ -69,7 +69,7 @@ changes: setup  ## what changed in params and figures since HEAD
 
 test: setup  ## lint, types, and all tests, in several processes
 	$(MAKE) --no-print-directory lint
-	pytest tests --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	pytest tests -rs --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 team: setup  ## a team's server on this machine, for a try: PostgreSQL, S3, MLflow with two users
 	@python -m tests.team

@@ -5,7 +5,8 @@ A model of images answers latents, or a seed and a number, with PNGs; a classifi
 {"inputs": [[0.1, -1.2]]}                           two latents: one image
 {"inputs": [[]], "params": {"seed": 1, "n": 16}}    16 new images
 
-It reads the files of its own model and nothing else. What it cannot answer is HTTP 400 and one line.
+It reads the files of its own model and nothing else. What it cannot answer is HTTP 400 and one line. What is no JSON, or not of
+the form that MLflow asks for, never comes here: MLflow's server refuses it in words of its own.
 """
 
 from __future__ import annotations
@@ -69,15 +70,14 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         if given.shape[0] > LARGEST:
             raise RefusedError(f"inputs: {given.shape[0]} rows; at most {LARGEST} are answered at a time")
         x = torch.from_numpy(given.astype(np.float32))
-        if hasattr(self.model, "logits"):
+        if classifies(self.model):
             return self._classified(x)
-        asked = params or {}
-        return self._drawn(x, int(asked.get("seed", 0)), int(asked.get("n", 0)))
+        return self._drawn(x, _whole(params, "seed"), _whole(params, "n"))
 
     def _classified(self, x: Tensor) -> Any:
         if tuple(x.shape[1:]) != tuple(self.model.data.shape):
             raise RefusedError(f"inputs: images of {tuple(x.shape[1:])}, expected {tuple(self.model.data.shape)}")
-        return self.model.logits(x).numpy()
+        return self.model.logits(x).detach().numpy()
 
     def _drawn(self, latents: Tensor, seed: int, n: int) -> Any:
         if not draws(self.model):
@@ -96,6 +96,11 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         return pngs(self.model.decode(latents))
 
 
+def classifies(model: Any) -> bool:
+    """Whether a model reads images."""
+    return bool(model.config.family == "classifier")
+
+
 def draws(model: Any) -> bool:
     """Whether a model makes images of one or three channels."""
     shape = model.data.shape
@@ -106,6 +111,13 @@ def latent_dim(model: Any) -> int | None:
     """Return how many numbers a latent has; None for a model without such latents."""
     dims = getattr(model.config, "latent_dim", None)
     return dims if hasattr(model, "decode") and isinstance(dims, int) else None
+
+
+def _whole(params: Any, name: str) -> int:
+    value = (params or {}).get(name, 0)
+    if not isinstance(value, int | np.integer):
+        raise RefusedError(f"params: {name}: expected a whole number")
+    return int(value)
 
 
 def pngs(images: Tensor) -> Any:

@@ -20,8 +20,8 @@ USERS = ("anna", "ben")
 
 def main() -> None:
     """Start the parts, say how to use them, wait."""
-    if lacking := parts.missing():
-        raise UserError(f"there is no {' and no '.join(lacking)}")
+    if parts.POSTGRES in parts.missing():
+        raise UserError(f"there is no {parts.POSTGRES}")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

@@ -21,6 +21,7 @@ import requests
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "regen", "AWS_SECRET_ACCESS_KEY": "regen", "AWS_DEFAULT_REGION": "us-east-1"}
+POSTGRES = "PostgreSQL (apt-get install postgresql)"
 PATIENCE = 600  # seconds for a part to begin: machines of tests are busy
 
 
@@ -32,7 +33,7 @@ def program(name: str) -> str | None:
 
 def missing() -> list[str]:
     """The parts that this machine lacks, by their names."""
-    wanted = {"initdb": "PostgreSQL (apt-get install postgresql)", "sshd": "an SSH server (apt-get install openssh-server)"}
+    wanted = {"initdb": POSTGRES, "sshd": "an SSH server (apt-get install openssh-server)"}
     return [said for name, said in wanted.items() if program(name) is None]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,20 +55,20 @@ def test_ten_trainings_outlive_every_outage_and_nothing_is_lost_or_doubled(tmp_p
         server.part.start()
         until(lambda: arrived(20))
 
-        store.part.send(signal.SIGSTOP)
-        anna.go(20, 25)
+        store.part.send(signal.SIGSTOP)  # for a minute, in which each training has a picture to send
+        anna.go(20, 34)
+        time.sleep(60)
         store.part.send(signal.SIGCONT)
-        anna.go(25, 28)
 
         server.administer("2.0/mlflow/users/update-password", "PATCH", username="anna", password="another-password-0")
-        anna.go(28, 32)
+        anna.go(34, 36)
         refused = anna.sync()
         assert refused.returncode == 1
         assert "user or password refused (HTTP 401)" in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
         server.administer("2.0/mlflow/users/update-password", "PATCH", username="anna", password=server.passwords["anna"])
 
-        anna.go(32, EPOCHS + 1)
+        anna.go(36, EPOCHS + 1)
         anna.end()
         until(anna.synced)
         counted(database.address, store.address)

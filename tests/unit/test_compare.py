@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from regen.commands.side_by_side import page
+from regen.commands.side_by_side.pictures import Gallery
 from tests.conftest import shell
 
 PARAMS = """seed: 0
@@ -105,6 +106,19 @@ def test_pictures_that_nobody_has_are_said_to_be_missing(repository, command):
     assert len(pictures) == 2  # the workspace's own
     assert "Neither in DVC's cache nor on a remote are the pictures of four." in text
     assert text.count("not in DVC&#39;s cache or remote") == 2
+
+
+def test_why_a_remote_gives_no_pictures_stands_on_the_page(repository, command, monkeypatch):
+    class Refusing:
+        def info(self, path):
+            return {"md5": path}
+
+        def ls(self, path, detail):
+            raise PermissionError("Forbidden <b>")
+
+    monkeypatch.setattr(Gallery, "_system", lambda self, at: Refusing())
+    assert command("compare", "workspace", "four")[1] == 0
+    assert written()[0].count("Some pictures could not be had: PermissionError: Forbidden &lt;b&gt;") == 1
 
 
 def test_one_revision_stands_beside_head_and_none_means_the_workspace(repository, command):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,9 +29,9 @@ from mlflow.pyfunc.scoring_server import init
 from PIL import Image
 
 import regen
-from regen import families, paths
+from regen import families, paths, serving
 from regen.errors import UserError
-from regen.tracking import launch, lineage, registry, state
+from regen.tracking import launch, lineage, registry, secrets, state
 from regen.tracking.sync import sync
 from tests.conftest import build
 
@@ -211,8 +214,15 @@ def test_an_alias_stays_where_a_figure_is_worse_unless_forced_which_is_noted(
         1,
     )
     assert command("promote", "toy_vae", "champion", "--force")[0].endswith("in place of version 1 (forced)\n")
-    noted = json.loads(versions()[1].tags["regen.forced"])
-    assert noted["champion"]["worse"] == said.split("; ")
+    (noted,) = json.loads(versions()[1].tags["regen.forced"])
+    assert noted == {"alias": "champion", "by": secrets.sent_user(), "in_place_of": "1", "worse": said.split("; ")}
+    families.save(families.load(paths.model("toy_vae")), paths.model("toy_vae"), "s2")
+    client().set_registered_model_alias("toy_vae", "champion", "1")
+    assert command("promote", "toy_vae", "champion", "--force")[1] == 0
+    assert len(json.loads(versions()[1].tags["regen.forced"])) == 2  # each time stands there
+    client().set_registered_model_alias("toy_vae", "champion", "1")
+    client().set_model_version_tag("toy_vae", "2", "regen.forced", "{damaged")
+    assert command("promote", "toy_vae", "champion", "--force")[1] == 0
     assert regen.load("models:/toy_vae@champion")
 
 
@@ -232,7 +242,8 @@ def test_a_mistake_is_one_line(root: Path, command: Callable[..., tuple[str, int
     assert refused("models:/toy_vae/7").endswith("no version 7 (there is: 1)")
     assert refused("models:/toy_vae").endswith("expected models:/NAME@ALIAS or models:/NAME/VERSION")
     assert command("promote", "toi_vae", "champion") == ("error: models/toi_vae: no such model (did you mean toy_vae?)\n", 1)
-    assert command("promote", "toy_vae", "a b")[0].startswith("error: alias: expected a name")
+    for alias in ("a b", "latest", "v1"):
+        assert command("promote", "toy_vae", alias)[0].startswith("error: alias: expected a name")
     families.save(build("vae", beta=3.0), Path("models/toy_vae"), "s1")
     weights = json.loads(Path("models/toy_vae/model.json").read_text())["sha256"]
     assert weights == versions()[0].tags[registry.WEIGHTS]  # beta is no weight
@@ -324,6 +335,62 @@ def test_a_bad_request_is_http_400_and_one_line(served: Served, request_: dict[s
     assert "\n" not in answer.json()["message"]
 
 
+@pytest.mark.parametrize("family", families.families())
+def test_the_example_of_a_request_is_answered(family: str) -> None:
+    server = serving.Served()
+    server.model = build(family).eval()
+    example, signature = registry._signature(server.model)
+    if example is None:
+        assert signature is None
+        with pytest.raises(serving.RefusedError, match=rf"a {family} draws no images; load it with regen\.load"):
+            server.predict(None, np.zeros((1, 4), np.float32))
+        return
+    rows, asked = example if isinstance(example, tuple) else (example, {})
+    answer = server.predict(None, rows, asked)
+    assert len(answer) == 1
+    assert (answer.dtype.kind == "U") == (signature.outputs.inputs[0].type.kind == "U")
+
+
+@pytest.mark.parametrize("params", [{"seed": None}, {"n": 1.5}, {"n": "3"}])
+def test_a_number_that_is_none_is_refused(params: dict[str, Any]) -> None:
+    server = serving.Served()
+    server.model = build("vae").eval()
+    with pytest.raises(serving.RefusedError, match="expected a whole number"):
+        server.predict(None, np.zeros((1, 0)), params)
+
+
+READING = """
+import sys
+opened = []
+sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+import mlflow.pyfunc
+import numpy as np
+from pathlib import Path
+model = mlflow.pyfunc.load_model(sys.argv[1])
+assert len(model.predict(np.zeros((1, 0), np.float32), params={"seed": 1, "n": 2})) == 2
+import regen
+assert Path(regen.__file__).is_relative_to(Path(sys.argv[1]).resolve()), regen.__file__  # its own modules, not ours
+system = ("/usr", "/etc", "/proc", "/sys", "/dev")
+own = [Path(place).resolve() for place in (*sys.argv[1:], sys.prefix, sys.base_prefix, *system)]
+read = {Path(name).resolve() for name in opened if name.startswith("/")}
+print(sorted(str(path) for path in read if not any(path.is_relative_to(place) for place in own)))
+"""
+
+
+def test_serving_reads_no_file_outside_its_model(tmp_path: Path) -> None:
+    folder, path, own = tmp_path / "toy_vae", tmp_path / "served" / "model", tmp_path / "temporary"
+    for place in (folder, own):
+        place.mkdir()
+    families.save(build("vae"), folder)
+    registry.save(families.load(folder), folder, path)
+    shutil.rmtree(folder)  # it needs nothing of where it was trained
+    environment = {**os.environ, "TMPDIR": str(own), "HOME": str(own), "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    command = [sys.executable, "-c", READING, str(path), str(own)]
+    done = subprocess.run(command, cwd=own, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: (
@@ -334,7 +401,10 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+REQUESTS = int(os.environ.get("REGEN_REQUESTS", "300"))  # 10,000 is the whole of it
+
+
+@settings(max_examples=REQUESTS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(JSON.map(json.dumps), JSON.map(lambda x: json.dumps({"inputs": x})), st.text(max_size=30)))
 def test_no_request_breaks_the_server(served: Served, body: str) -> None:
     answer = served.post(data=body.encode(errors="replace"), headers={"content-type": "application/json"})

@@ -462,6 +462,18 @@ def test_the_cells_of_a_study_are_runs_below_one_of_their_study(childless: Path)
     assert (changed[("eval/psnr", 0)], changed[("eval/psnr", 1)], changed[("train/loss", 3)]) == (1, 1, 1)
 
 
+def test_the_cells_of_a_study_are_sent_to_another_server_too(childless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = finished_cells(childless)
+    tracked.report("betas", "vae", "punks", cells)
+    sync()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///another.db")
+    shutil.rmtree(max(cells))  # what is gone from the study is not sent
+    for _ in range(2):
+        sync()
+    assert sorted(run.info.run_name for run in runs()) == ["betas", "vae beta=1"]
+    assert [points(run)[("train/loss", 3)] for run in runs() if run.info.run_name != "betas"] == [1]
+
+
 def test_a_study_s_cells_are_sent_by_the_courier(root: Path) -> None:
     tracked.report("betas", "vae", "punks", finished_cells(root))
     wanted = {"betas": "FINISHED", "vae beta=1": "FINISHED", "vae beta=2": "FINISHED"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 from regen import blocks, paths
 from regen.catalogue.registry import MEASURES
@@ -30,8 +31,8 @@ def promote(key: str, alias: str, force: bool) -> str:
     if not (folder / "model.json").is_file():
         found = [path.parent.name for path in paths.MODELS.glob("*/model.json")]
         raise UserError(f"{folder}: no such model{blocks.suggestion(key, found) if found else ''}")
-    if not blocks.is_name(alias):
-        raise UserError(f"alias: expected {blocks.RULE}; got {blocks.shown(alias)}")
+    if not blocks.is_name(alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):  # these are MLflow's own
+        raise UserError(f"alias: expected {blocks.RULE}, and not `latest` or a version's number; got {blocks.shown(alias)}")
     with fetching.connected() as client:
         found_versions = registry.versions(client, key, registry.weights(folder))
         if not found_versions:
@@ -45,11 +46,20 @@ def promote(key: str, alias: str, force: bool) -> str:
         if worse and not force:
             raise UserError(f"{key}: not promoted, {'; '.join(worse)} (--force does it all the same)")
         if worse:
-            forced = json.loads(version.tags.get(FORCED, "{}")) | {alias: {"by": secrets.sent_user(), "worse": worse}}
+            forced = [*_noted(version), {"alias": alias, "by": secrets.sent_user(), "in_place_of": str(number), "worse": worse}]
             client.set_model_version_tag(key, version.version, FORCED, json.dumps(forced, sort_keys=True))
         client.set_registered_model_alias(key, alias, version.version)
     instead = f", in place of version {before.version}" if before else ""
     return f"{key}: version {version.version} is {alias}{instead}{' (forced)' if worse else ''}"
+
+
+def _noted(version: ModelVersion) -> list[Any]:
+    """Return what was forced before; somebody may have written over it."""
+    try:
+        found = json.loads(version.tags.get(FORCED, "[]"))
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else [found]
 
 
 def _worse(before: ModelVersion | None, version: ModelVersion) -> list[str]:

@@ -57,11 +57,23 @@ def _note(place: Path, run: dict[str, Any], tags: dict[str, str], evaluation: st
     now = state.milliseconds()
     identity = {"training": uuid.uuid4().hex, "started": now, "ended": now}
     kept = {name: before[name] for name in identity} if before and state.ours(before) else identity
+    _keep(folder, place)
+    note = {"attempt": 1, "status": "FINISHED", "clone": state.clone(), "work": "", "run": run, "tags": tags}
+    state.write(folder / "training.json", note | kept | {"evaluation": evaluation, "cell": str(place)})
+    return True
+
+
+def again(folder: Path) -> None:
+    """Keep the files of a cell that was noted once more, for a server that has nothing of it, where they are still there."""
+    note = state.training(folder)
+    place = Path(note.get("cell", ""))
+    if note.get("cell") and state.read(place / "cell.json").get("training") == note["run"]["signature"]:
+        _keep(folder, place)
+
+
+def _keep(folder: Path, place: Path) -> None:
     trained = state.Source.of(place / "model")
     state.snapshot(folder, replace(trained, metrics=place / "metrics.json", figures=place / "figures"))
-    note = {"attempt": 1, "status": "FINISHED", "clone": state.clone(), "work": "", "run": run, "tags": tags}
-    state.write(folder / "training.json", note | kept | {"evaluation": evaluation})
-    return True
 
 
 def parent(client: MlflowClient, experiment: str, study: str) -> str:

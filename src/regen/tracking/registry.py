@@ -181,7 +181,7 @@ def _module(family: str) -> str:
 
 
 def _signature(model: GenerativeModel) -> tuple[Any, Any]:
-    """Return an example of a request, and the shapes of what goes in and out."""
+    """Return an example of a request, and the shapes of what goes in and out; None of a model that answers none."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
@@ -191,10 +191,12 @@ def _signature(model: GenerativeModel) -> tuple[Any, Any]:
     def tensor(kind: type, *shape: int) -> Schema:
         return Schema([TensorSpec(np.dtype(kind), (-1, *shape))])
 
-    if not serving.draws(model) or hasattr(model, "logits"):  # images or rows in, numbers out
+    if serving.classifies(model):  # images in, numbers out
         shape = model.data.shape
         signature = ModelSignature(tensor(np.float32, *shape), tensor(np.float32, -1))
         return np.zeros((1, *shape), np.float32), signature
+    if not serving.draws(model):
+        return None, None
     asked = ParamSchema([ParamSpec("seed", "long", 0), ParamSpec("n", "long", 0)])
     signature = ModelSignature(tensor(np.float32, -1), tensor(str), asked)
     dims = serving.latent_dim(model)

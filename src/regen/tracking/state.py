@@ -165,7 +165,7 @@ def training(folder: Path) -> dict[str, Any]:
         and isinstance(note.get("training"), str | None)
         and note.get("status", "") in (None, *STATUSES)
         and all(isinstance(note.get(name, 0), int | None) for name in ("attempt", "started", "ended"))
-        and isinstance(note.get("work", ""), str)
+        and all(isinstance(note.get(name, ""), str) for name in ("work", "cell"))
     )
     return {"work": "", "attempt": 0, "started": None, "ended": None, "clone": None} | note if sound else {}
 

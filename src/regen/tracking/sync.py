@@ -12,7 +12,7 @@ import tenacity
 
 from regen import paths
 from regen.errors import UserError
-from regen.tracking import lineage, state
+from regen.tracking import cells, lineage, state
 from regen.tracking.follow import quieten
 from regen.tracking.launch import reason
 from regen.tracking.secrets import shown
@@ -55,6 +55,9 @@ def sync() -> None:
     try:
         client, experiment = connect(uri)  # a server that is not there is noticed at the first call
         folders = state.folders()
+        for folder in folders:
+            if not _note(folder, uri) and not state.snapshots(folder):  # the server is another one
+                cells.again(folder)
         runs = retrying(_noted, client, experiment, uri, [folder for folder in folders if _concerns(folder, here)])
         for folder in folders:
             try:

@@ -38,7 +38,10 @@ def build(found: Comparison, gallery: Gallery) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("page.html.j2").render(
-        found=found, packed=packed, pictures={md5: _uri(content, packed) for md5, content in read.items()}
+        found=found,
+        packed=packed,
+        problems=gallery.problems,
+        pictures={md5: _uri(content, packed) for md5, content in read.items()},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from regen import paths
 from regen.commands.revisions import Revision
+from regen.errors import shown
 from regen.tracking.lineage import directory_md5, file_md5
 
 
@@ -14,9 +15,13 @@ class Gallery:
     """Pictures in `figures/<key>`, as DVC knows them.
 
     DVC's file system of a revision asks the cache first, then the remote, and says each file's hash without reading it.
+
+    Attributes:
+        problems: why a remote could not be asked, such as rights that lack, a line each.
     """
 
     def __init__(self) -> None:
+        self.problems: list[str] = []
         self._systems: dict[str, Any] = {}
         self._places: dict[str, tuple[Revision, str]] = {}  # where the picture of an MD5 was seen
 
@@ -38,7 +43,8 @@ class Gallery:
         else:
             try:
                 listed = self._system(at).ls(folder.as_posix(), detail=True)
-            except Exception:  # the libraries of each kind of remote have errors of their own
+            except Exception as error:  # the libraries of each kind of remote have errors of their own
+                self._failed(error)
                 return None
             found = {Path(file["name"]).stem: (file["md5"], file["name"]) for file in listed if file["name"].endswith(".png")}
         for md5, place in found.values():
@@ -52,9 +58,16 @@ class Gallery:
             if not at.commit:
                 return Path(place).read_bytes()
             content: bytes = self._system(at).cat_file(place)
-        except Exception:  # see above
+        except Exception as error:  # see above
+            self._failed(error)
             return None
         return content
+
+    def _failed(self, error: Exception) -> None:
+        """Note a failure that is not merely a file that nobody has."""
+        line = shown(f"{type(error).__name__}: {error}")[:200]
+        if not isinstance(error, FileNotFoundError) and line not in self.problems:
+            self.problems.append(line)
 
     def _system(self, at: Revision) -> Any:
         if at.commit not in self._systems:
