@@ -8,6 +8,9 @@ export PYTHONUNBUFFERED := 1
 # Where the environment forbids byte code, each of some 200 processes of a run would compile torch's sources anew: 2 s.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Where a user has said that pip installs elsewhere.
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER
+
 # A container's user may be a number without a name and a home, and DVC wants both.
 ifeq ($(LOGNAME)$(USER),)
 export USER := user$(shell id -u)

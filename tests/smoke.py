@@ -27,9 +27,11 @@ def copy(folder: Path) -> None:
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: expected a new or empty folder, or what an earlier run left; name another one, or empty it")
     folder.mkdir(parents=True, exist_ok=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        raise UserError(f"git ls-files: {' '.join(listed.stderr.decode(errors='replace').split())}")
     run(folder, "git", "init", "--quiet")
     (folder / MARKER).touch()
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,8 @@ def answer(query: str, model: str | Path = DEFAULT, seed: int = 0) -> Answer:
     trained: Any = loaded
     if trained.config.family != "seq2seq":
         raise UserError(f"{folder}: a {trained.config.family} answers no queries; name a model of the family seq2seq")
+    if any(len(label) != 1 for label in trained.data.labels):
+        raise UserError(f"{folder}: labels of several characters; a vocabulary has one each")
     text = re.sub("(?<![0-9])0+(?=[0-9])", "", "".join(query.split()))  # 07 is 7: no query of the training has more zeros
     vocabulary = "".join(trained.data.labels)
     operators = "".join(symbol for symbol in vocabulary if not symbol.isdigit() and symbol != " ")

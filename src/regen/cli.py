@@ -10,7 +10,8 @@ import click
 
 import regen.process  # noqa: F401
 from regen import host
-from regen.errors import UserError, reported, shown
+from regen.commands import text
+from regen.errors import UserError, reported
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,12 +33,12 @@ def answer(query: str, model: str, out: Path, seed: int) -> None:
     drawn = given.drawn is not None or given.shown is not None
     if drawn:
         _written(out, lambda: answers.picture(given, out))
-    click.echo(f"{given.query} -> {given.text}" + (f"  ({out})" if drawn else ""))
+    text.say(f"{given.query} -> {given.text}" + (f"  ({out})" if drawn else ""))
 
 
 @commands.command()
 @click.argument("model")
-@click.option("--n", "n", default=100, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--n", "n", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
 @click.option("--out", default="samples.png", show_default=True, type=Path, help="Picture that is written.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of every draw.")
 @click.option("--with", "wanted", default="", help='Labels to ask for, of a flow that learned some: "female,top hat".')
@@ -51,7 +52,7 @@ def sample(model: str, n: int, out: Path, seed: int, wanted: str, guidance: floa
     _png(out)
     picture = samples.picture(model, n, seed, [name for name in wanted.split(",") if name.strip()], guidance)
     _written(out, lambda: samples.save(picture, out))
-    click.echo(f"{out}: {n} of {model}")
+    text.say(f"{out}: {n} of {model}")
 
 
 @commands.command()
@@ -61,7 +62,7 @@ def check() -> None:
 
     _here()
     checks.check()
-    click.echo("ok")
+    text.say("ok")
 
 
 @commands.command()
@@ -81,10 +82,10 @@ def add(name: str, source: str, sha256: str, size: int, if_missing: bool) -> Non
 
     _here()
     if if_missing and name in params.read().datasets:
-        click.echo(f"{name}: there already")
+        text.say(f"{name}: there already")
         return
     for line in adding.add(name, source, sha256, size):
-        click.echo(line)
+        text.say(line)
 
 
 @commands.command()
@@ -95,7 +96,7 @@ def remove(name: str) -> None:
 
     _here()
     for line in adding.remove(name):
-        click.echo(line)
+        text.say(line)
 
 
 @commands.command()
@@ -114,7 +115,7 @@ def resolve() -> None:
 
     _here()
     resolving.resolve()
-    click.echo("dvc.lock: merged; `git commit` ends the merge")
+    text.say("dvc.lock: merged; `git commit` ends the merge")
 
 
 @commands.command()
@@ -126,7 +127,7 @@ def promote(model: str, alias: str, force: bool) -> None:
     from regen.commands import promote as promoting
 
     _here()
-    click.echo(promoting.promote(model, alias, force))
+    text.say(promoting.promote(model, alias, force))
 
 
 @commands.command()
@@ -147,7 +148,7 @@ def figures(model: str, last: int) -> None:
     from regen.commands import compare
 
     _here()
-    click.echo(compare.figures(model, last))
+    text.say(compare.figures(model, last))
 
 
 @commands.command()
@@ -161,7 +162,7 @@ def changes(a: str, b: str) -> None:
     from regen.commands import compare
 
     _here()
-    click.echo(compare.changes(a, b))
+    text.say(compare.changes(a, b))
 
 
 @commands.command()
@@ -180,9 +181,9 @@ def compare(revisions: tuple[str, ...], models: tuple[str, ...], out: Path, mark
 
     _here()
     if markdown:
-        click.echo(form.of(revisions, models))
+        text.say(form.of(revisions, models))
     else:
-        _written(out, lambda: click.echo(f"{out}: {', '.join(page.write(revisions, models, out))}"))
+        _written(out, lambda: text.say(f"{out}: {', '.join(page.write(revisions, models, out))}"))
 
 
 @commands.command()
@@ -193,7 +194,7 @@ def best(figure: str, model: str | None) -> None:
     from regen.commands import compare
 
     _here()
-    click.echo(compare.best(figure, model))
+    text.say(compare.best(figure, model))
 
 
 @commands.command()
@@ -204,7 +205,7 @@ def machine(run: str | None) -> None:
     from regen.commands import machine as this
 
     _here()
-    click.echo(this.describe(params.read(), run))
+    text.say(this.describe(params.read(), run))
 
 
 @commands.command()
@@ -243,8 +244,8 @@ def report(dataset: str, single_file: bool, out: Path | None) -> None:
     write = page.write_single if single_file else page.write
     _written(out, lambda: missing.extend(write(given, out, dataset, seconds=schedule.times())))
     for line in missing:
-        click.echo(f"missing: {shown(line)}", err=True)
-    click.echo(out if single_file else out / dataset / "index.html")
+        text.say(f"missing: {line}", err=True)
+    text.say(out if single_file else out / dataset / "index.html")
 
 
 @commands.command()
@@ -254,7 +255,7 @@ def verify() -> None:
 
     _here()
     said, agree = compare.verify()
-    click.echo(said)
+    text.say(said)
     if not agree:
         raise SystemExit(1)
 
@@ -266,12 +267,10 @@ def main() -> None:
         try:
             commands(prog_name="regen", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message())
+            text.say(error.format_message())
         except click.Abort:
             raise KeyboardInterrupt from None
         except click.ClickException as error:
-            from regen.commands import text
-
             raise UserError(text.mistake(error, list(commands.commands))) from None
         except BrokenPipeError:  # `regen figures MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

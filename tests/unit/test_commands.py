@@ -122,7 +122,10 @@ def test_the_best_of_a_sweep_comes_first_with_its_params(repository, command):
         (["best", "mse", "--model", "c"], "figures: unknown model 'c' (there is: a_vae, b_vae)"),
         (["sample", "a_vae"], "models/a_vae: no such model"),
         (["sample", "a_vae", "--out", "a.jpg"], "--out a.jpg: expected a name that ends in .png"),
-        (["sample", "a_vae", "--n", "0"], "Invalid value for '--n': 0 is not in the range x>=1; see `regen sample --help`"),
+        (
+            ["sample", "a_vae", "--n", "0"],
+            "Invalid value for '--n': 0 is not in the range 1<=x<=10000; see",
+        ),
         (["check"], "params.yaml: models.a_vae.family: missing"),
         (["machine"], "benchmarks/times.json: no such file"),
         (["figurs"], "No such command 'figurs' (did you mean figures?); see `regen --help`"),
@@ -298,3 +301,8 @@ def test_help_imports_no_torch():
     assert done.stdout.splitlines()[-1] == "set()"
     for name in ("answer", "sample", "check", "sync", "figures", "changes", "compare", "best", "machine", "verify"):
         assert f"\n  {name} " in done.stdout
+
+
+def test_what_somebody_else_wrote_reaches_no_terminal_raw(capsys: pytest.CaptureFixture[str]) -> None:
+    text.say("a\x1b]0;owned\x07 ± 1\nb")
+    assert capsys.readouterr().out == "a\\x1b]0;owned\\x07 ± 1\nb\n"

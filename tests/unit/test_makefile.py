@@ -62,6 +62,15 @@ def test_packages_are_installed_into_the_venv_whatever_is_active(tmp_path, activ
     assert not list(tmp_path.glob("other/lib/python3*/site-packages/nothing.py"))
 
 
+@pytest.mark.parametrize("name", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER"])
+def test_what_installs_uv_is_not_led_elsewhere(tmp_path, name):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text() + f'\nshown:\n\t@echo "[$${name}]"\n')
+    done = subprocess.run(
+        ["make", "shown"], cwd=tmp_path, env={**os.environ, name: "1"}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
 def test_setup_installs_by_that_command_alone():
     command = ["make", "--dry-run", "--always-make", "setup"]
     recipe = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

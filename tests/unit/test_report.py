@@ -367,6 +367,33 @@ def test_the_command_says_what_it_wrote_and_what_is_missing(made, monkeypatch, a
     assert "one_gan" in Path(written).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("only", ["", "toy"])
+def test_a_report_takes_the_place_of_an_earlier_one_and_of_nothing_else(made, tmp_path, only):
+    place = tmp_path / "mine" / only
+    (place / "sub").mkdir(parents=True)
+    (place / "sub/gold").touch()
+    with pytest.raises(UserError, match="expected a new or empty folder, or an earlier report"):
+        page.write(made, tmp_path / "mine", only)
+    (place / "index.html").write_text("<title>My own page</title>")
+    with pytest.raises(UserError, match="expected a new or empty folder, or an earlier report"):
+        page.write(made, tmp_path / "mine", only)
+    assert (place / "sub/gold").exists()
+    shutil.rmtree(place)
+    place.mkdir()
+    for _ in range(2):
+        assert page.write(made, tmp_path / "mine", only) == []
+
+
+@pytest.mark.parametrize("place", [".", "/", "..", "params.yaml"])
+def test_a_place_that_is_no_report_s_is_one_line(made, monkeypatch, place):
+    monkeypatch.setattr(params, "read", lambda: made)
+    for name in ("params.yaml", "dvc.yaml"):
+        Path(name).touch()
+    done = CliRunner().invoke(cli.commands, ["report", "--out", place])
+    assert isinstance(done.exception, UserError), done.output
+    assert Path("params.yaml").exists()
+
+
 def test_a_measure_that_nobody_described_is_named(made):
     figures.write({"beauty": {"value": 1.0, "error": 0.0}}, Path("metrics/one_gan.json"))
     with pytest.raises(UserError, match=r"metrics/one_gan.json: beauty: not described in src/regen/catalogue"):

@@ -18,6 +18,11 @@ from regen.errors import UserError
 from tests.unit.test_compare import MEASURE, PIPELINE
 
 PARAMS = """seed: 0
+precision: auto
+threads: 1
+checkpoint_seconds: 1
+launcher: python
+datasets: {}
 models:
   a_vae: {beta: 1.0}
   # Lines between two models, as there are in params.yaml:
@@ -118,6 +123,21 @@ def test_a_conflict_in_params_is_a_person_s(
         "error: params.yaml: in conflict, too; resolve that first and `git add` it, then run this again\n",
         1,
     )
+
+
+def test_a_wrong_name_is_refused_before_dvc_touches_anything(
+    merging: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    precious = merging.parent / "precious"
+    precious.mkdir()
+    (precious / "gold").touch()
+    path = Path("params.yaml")
+    path.write_text(path.read_text() + "  ../../precious: {beta: 1.0}\n")
+    lock = Path("dvc.lock").read_text()
+    said, code = regen(monkeypatch, capfd)
+    assert (said.startswith("error: params.yaml: models"), code) == (True, 1), said
+    assert (precious / "gold").exists()
+    assert Path("dvc.lock").read_text() == lock
 
 
 def test_of_each_stage_the_side_counts_that_changed_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 
 import pytest
@@ -28,6 +29,12 @@ def test_an_earlier_copy_gives_way(repository, tmp_path):
         assert (folder / "a.txt").read_text() == "a"
         assert not (folder / "left").exists()
         (folder / "left").touch()
+
+
+def test_where_git_lists_nothing_it_says_why(repository, tmp_path):
+    shutil.rmtree(repository / ".git")
+    with pytest.raises(UserError, match="git ls-files: fatal: not a git repository"):
+        smoke.copy(tmp_path / "copy")
 
 
 def test_a_copy_that_was_killed_gives_way(repository, tmp_path, monkeypatch):

@@ -336,6 +336,26 @@ def test_a_copy_that_is_being_sent_is_left_to_its_sender(childless: Path) -> Non
     assert state.snapshots(folder) == []
 
 
+def test_a_later_copy_is_the_later_one_whatever_the_clock_says(childless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train()
+    (folder,) = state.folders()
+    monkeypatch.setattr(time, "time_ns", lambda: 1)  # the clock was set back
+    with filelock.FileLock(folder / "lock"):
+        evaluate()
+    assert [state.Source.of(copy).measures().get("eval/psnr") for copy in state.snapshots(folder)] == [None, 21.5]
+
+
+def test_what_a_server_says_reaches_no_terminal_raw() -> None:
+    assert launch.reason(OSError("no: \x1b]0;owned\x07")) == "OSError: no: \\x1b]0;owned\\x07"
+
+
+def test_an_address_that_is_none_is_one_line(childless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:secret@[::1")
+    with pytest.raises(UserError, match="the tracking server can't be used") as error:
+        sync()
+    assert "secret" not in str(error.value)
+
+
 def test_a_restored_model_is_linked_to_the_run_that_trained_it(
     childless: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

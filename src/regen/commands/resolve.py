@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from regen import paths
+from regen import params, paths
 from regen.commands.revisions import git
 from regen.documents import parsed
 from regen.errors import UserError
@@ -30,6 +30,7 @@ def resolve() -> None:
         raise UserError("dvc.lock: no merge conflict to resolve; a merge makes one where both sides ran something")
     if other := [name for name in unmerged if name != str(paths.LOCK) and not name.startswith(WRITTEN)]:
         raise UserError(f"{', '.join(other)}: in conflict, too; resolve that first and `git add` it, then run this again")
+    params.read()  # a wrong name may lead out of this folder, where DVC's checkout would remove what is there
     merged = merge(*(_side(number) for number in (BASE, OURS, THEIRS)))
     for name in unmerged:
         if name != str(paths.LOCK):

@@ -6,10 +6,19 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from regen.errors import shown
+
 if TYPE_CHECKING:
     import click
 
 HELD = ("bound", "baseline", "real")
+
+
+def say(what: object, err: bool = False) -> None:
+    """Print lines, which may hold what somebody else wrote: what a terminal would obey is shown as its escape."""
+    import click
+
+    click.echo("\n".join(map(shown, str(what).split("\n"))), err=err)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

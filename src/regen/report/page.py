@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,7 +42,7 @@ def write(
     Raises:
         UserError: a model's metrics have a measure that nobody described; or anything is missing of what has to be `whole`.
     """
-    with folders.replacing(out / only if only else out) as part:
+    with folders.replacing(free(out / only if only else out)) as part:
         report = Report.of(given, Shelf(part, within=f"{only}/" if only else ""), only, seconds)
         if whole and report.missing:
             raise UserError("\n".join(report.missing))
@@ -53,6 +55,28 @@ def write(
         if sections := [chapter.playground for chapter in report.chapters if chapter.playground]:
             playground.write(out if only else part, sections)
     return report.missing
+
+
+def free(place: Path) -> Path:
+    """Return a folder that a report may take the place of: a new one, an empty one, or that of an earlier report.
+
+    Raises:
+        UserError: anything else is there.
+    """
+    place = place if place.name not in ("", "..") else place.resolve()
+    parts = [place / name for name in os.listdir(place)] if place.is_dir() else []
+    pages = all(part.is_dir() and (part.name == playground.FOLDER or _is_report(part)) for part in parts)  # also of no parts
+    if not os.path.lexists(place) or (place.is_dir() and (_is_report(place) or pages) and place.name):
+        return place
+    raise UserError(f"{place}: expected a new or empty folder, or an earlier report; name another one")
+
+
+def _is_report(folder: Path) -> bool:
+    try:
+        text = (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(re.search(r"<title>(regen: report|regen|\w+: regen)</title>", text[:2000]))
 
 
 def write_single(given: Params, out: Path, only: str = "", *, seconds: Mapping[str, float] = MappingProxyType({})) -> list[str]:

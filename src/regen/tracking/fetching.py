@@ -65,7 +65,7 @@ def connected() -> Iterator[MlflowClient]:
 
     try:
         yield connect(uri)[0]
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, UnicodeError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
         raise UserError(f"{secrets.shown(uri)}: the tracking server can't be used ({reason(error)})") from None
 
 

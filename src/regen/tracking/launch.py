@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 import regen
-from regen import paths
+from regen import errors, paths
 from regen.tracking import state
 from regen.tracking.secrets import clean, shown
 
@@ -214,7 +214,7 @@ def reason(error: Exception) -> str:
     for sign, words in REASONS:
         if sign in text:
             return words
-    return f"{type(error).__name__}: {' '.join(text.split())[:160]}"
+    return errors.shown(f"{type(error).__name__}: {' '.join(text.split())}")[:200]  # a server may say what a terminal would obey
 
 
 def say(line: str) -> None:

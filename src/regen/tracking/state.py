@@ -291,7 +291,8 @@ def snapshot(state: Path, source: Source) -> None:
         for file in sorted(files.glob("*.png")):
             shutil.copy2(file, copies)
     earlier = snapshots(state)
-    partial.rename(state / f"files-{time.time_ns()}")
+    last = max((int(path.name.partition("-")[2]) for path in earlier), default=0)
+    partial.rename(state / f"files-{max(time.time_ns(), last + 1)}")  # later than those, whatever became of the clock
     with suppress(Timeout), FileLock(state / "lock", timeout=0):  # else one of them is being sent, and its sender drops it
         for path in earlier:  # the new one holds all that they hold
             shutil.rmtree(path, ignore_errors=True)

@@ -44,7 +44,7 @@ def sync() -> None:
 
     from regen.tracking.mirror import connect
 
-    failures = (MlflowException, SQLAlchemyError, OSError, ImportError, UnicodeError)  # a driver that is missing, an odd address
+    failures = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)  # a driver that is missing, an odd address
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(failures),
         stop=tenacity.stop_after_attempt(ATTEMPTS),
