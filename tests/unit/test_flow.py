@@ -236,7 +236,8 @@ def test_it_learns_images(tmp_path):
 
 
 def test_what_is_asked_for_is_drawn_and_more_surely_so_with_more_guidance(tmp_path):
-    model = trained(tmp_path, ["x", "labels"], conditional=True)
+    # To the end of a schedule: while the rate stays high, how many unguided draws are bright is a matter of the seed.
+    model = trained(tmp_path, ["x", "labels"], conditional=True, epochs=80, schedule="one_cycle")
     for name, bright in (("Bright", 1.0), (" dark ", 0.0)):
         drawn = model.sample(100, seed=1, asked=model.asked([name]), guidance=1.5).flatten(1).mean(1)
         assert ((drawn > 0.5).float() == bright).float().mean() > 0.95
