@@ -65,9 +65,8 @@ def test_packages_are_installed_into_the_venv_whatever_is_active(tmp_path, activ
 @pytest.mark.parametrize("name", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER"])
 def test_what_installs_uv_is_not_led_elsewhere(tmp_path, name):
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text() + f'\nshown:\n\t@echo "[$${name}]"\n')
-    done = subprocess.run(
-        ["make", "--no-print-directory", "shown"], cwd=tmp_path, env={**os.environ, name: "1"}, capture_output=True, text=True, check=True
-    )
+    command, environment = ["make", "--no-print-directory", "shown"], {**os.environ, name: "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
