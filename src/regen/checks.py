@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regen import blocks, data, families, imports, paths
-from regen.catalogue.registry import MEASURES
+from regen.catalogue.registry import MEASURES, READS
 from regen.data.sets import arithmetic
 from regen.errors import UserError
 from regen.evaluation import run as evaluation
@@ -97,9 +97,38 @@ def _model(given: Params, key: str, block: dict[str, object], where: str) -> Non
         lambda: families.config(block, where),
         lambda: blocks.known(block.get("dataset"), list(given.prepared), f"{where}.dataset", "data set"),
         lambda: blocks.known(block.get("classifier", NONE), [NONE, *given.models], f"{where}.classifier", "model"),
+        lambda: _readable(given, block, where),
         lambda: _classifier(given, block, f"{where}.classifier"),
         lambda: _ready(key, block, where),
     )
+
+
+def _readable(given: Params, block: Mapping[str, Any], where: str) -> None:
+    """Check that a family's models learn on, and are evaluated on, what a data set holds: before a training, not after it."""
+    dataset, name = block.get("dataset"), block.get("family")
+    if dataset not in list(given.prepared) or name not in families.families():
+        return  # refused elsewhere
+    reads, holds = _reads(name), _examples(given, dataset)
+    if reads and holds not in reads:
+        fitting = [key for key in given.prepared if _examples(given, key) in reads]
+        there = f"; there is: {', '.join(fitting)}" if fitting else ""
+        raise UserError(f"{where}.dataset: {dataset} holds {holds}, and a {name} learns on {' or '.join(reads)}{there}")
+
+
+def _reads(family: str) -> tuple[str, ...]:
+    """Return what the models of a family learn on; none where its task says nothing."""
+    module = families.family(family)
+    task = getattr(module, "TASK", "images")
+    tiles = task == "images" and hasattr(module.Model, "reconstruct")  # what an autoencoder does to images it does to tiles
+    return READS.get(task, ()) + (("tiles",) if tiles else ())
+
+
+def _examples(given: Params, dataset: str) -> str:
+    """Return what a data set holds."""
+    if dataset in given.datasets:
+        kind = given.datasets[dataset].get("kind")
+        return data.examples(data.kind(kind)) if kind in data.kinds() else "images"
+    return "queries" if dataset in given.queries else "latents"
 
 
 def _ready(key: str, block: Mapping[str, Any], where: str) -> None:
@@ -128,6 +157,10 @@ def _encoding(given: Params, key: str, block: dict[str, object], where: str) -> 
         lambda: blocks.known(encoding.dataset, list(given.prepared), f"{where}.dataset", "data set"),
         lambda: blocks.known(encoding.model, list(given.models), f"{where}.model", "model"),
     )
+    if encoding.dataset in given.prepared and (holds := _examples(given, encoding.dataset)) not in ("images", "letters"):
+        raise UserError(
+            f"{where}.dataset: {encoding.dataset} holds {holds}, and latents are made of images; name such a data set"
+        )
     family = given.models[encoding.model].get("family")
     if family in families.families() and not hasattr(families.family(family).Model, "encode"):
         raise UserError(f"{where}.model: {encoding.model} is a {family}, which has no latents; name a model that can encode")
@@ -150,3 +183,4 @@ def _cell(cell: cells.Cell, where: str) -> None:
     """Check what one cell makes of params.yaml."""
     blocks.parse(Params, cell.params.model_dump(warnings=False), f"{where}: cell {cell.name}")
     families.config(cell.block, f"{where}: cell {cell.name}")
+    _readable(cell.params, cell.block, f"{where}: cell {cell.name}")

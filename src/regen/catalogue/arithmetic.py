@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("queries",)  # what its models learn on
+
 PERFECT = "1: all of them"
 READ = "what the classifier reads in real handwriting of the true answers"
 REAL = "the same for real handwriting: unseen digits that show the true answers"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("images", "letters")  # what its models learn on
+
 MEASURES = {
     "log_likelihood_per_pixel": Measure(
         "Log-likelihood", "nats a pixel", "higher",

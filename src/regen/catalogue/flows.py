@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("images", "letters", "latents")  # what its models learn on
+
 MEASURES = {
     "bits_per_dimension": Measure(
         "Bits a dimension", "bits", "lower",

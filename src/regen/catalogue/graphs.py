@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("graphs",)  # what its models learn on
+
 MEASURES = {
     "edge_slope": Measure(
         "a", "log-odds", "none", "P(edge) = sigmoid(a x_i.x_j + b), with its standard error.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("images", "letters")  # what its models learn on
+
 TRAIN = "the same for as many real training images in place of samples: what a perfect model would get"
 TEST = "the same for real test images in place of samples"
 PCA = "principal component analysis with as many components as latent dimensions"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("letters",)  # what its models learn on
+
 DENSE = "tables of p(x_i | x_1..x_i-1) for i = 1..25, every entry written out in 8 bytes"
 
 MEASURES = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("latents", "tables")  # what its models learn on
+
 MEASURES = {
     "components_by_bic": Measure(
         "Components by the information criterion", "of 1 to 8", "none",

@@ -14,12 +14,15 @@ from regen.catalogue import arithmetic, components, flows, graphs, images, lette
 from regen.catalogue.measure import Caption, Measure
 
 __all__ = [
-    "CAPTIONS", "MEASURES", "TASKS", "Caption", "Measure", "caption", "epoch_of", "face", "foremost",
+    "CAPTIONS", "MEASURES", "READS", "TASKS", "Caption", "Measure", "caption", "epoch_of", "face", "foremost",
     "measure", "order", "title", "title_of",
 ]  # fmt: skip
 
 TASKS = (shared, images, flows, arithmetic, letters, components, mixtures, regression, graphs, tiles)
 MEASURES: dict[str, Measure] = {name: measure for task in TASKS for name, measure in task.MEASURES.items()}
+READS: dict[str, tuple[str, ...]] = {
+    task.__name__.rpartition(".")[2]: task.READS for task in TASKS if hasattr(task, "READS")
+}  # what the models of a task learn on: `EXAMPLES` of a kind of data set
 CAPTIONS: dict[str, Caption] = {name: caption for task in TASKS for name, caption in task.CAPTIONS.items()}
 
 # The one figure and the one picture of a model where there is room for no more: the first of these that it has.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from regen.catalogue.measure import Caption, Measure
 
+READS = ("tables",)  # what its models learn on
+
 MEASURES = {
     "variance_explained_train": Measure(
         "Variance of training targets explained", "share", "none",

@@ -7,6 +7,7 @@ A kind's module, `regen.data.sets.<kind>`, defines
 * `prepare(config, raw, seed) -> (arrays, description)`: arrays by file stem and what statistics.json says of them
   (`regen.data.arrays`); or, where they may be larger than memory, `prepare_into(config, raw, seed, folder) -> description`, which
   writes them into a folder itself and may keep what a killed run goes on from in `.work/prepare/<key>`;
+* `EXAMPLES`, what they are where they are no images, in one of the words of `READS` in `regen.catalogue`;
 * `LOADER`, where its examples are no rows of arrays: which of `regen.data.loaders` reads it.
 """
 
@@ -51,6 +52,11 @@ def config(block: Mapping[str, Any], where: str) -> blocks.DatasetConfig:
     parsed = blocks.parse(kind(block["kind"], f"{where}.kind").Config, block, where)
     assert isinstance(parsed, blocks.DatasetConfig)
     return parsed
+
+
+def examples(module: ModuleType) -> str:
+    """Return what a kind's examples are: images, or what its module says."""
+    return str(getattr(module, "EXAMPLES", "images"))
 
 
 def loader(module: ModuleType) -> str:

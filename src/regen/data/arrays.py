@@ -17,16 +17,73 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from regen.data import folders
 from regen.data.rows import Rows, remedy
-from regen.errors import UserError
+from regen.errors import UserError, shown
 
 SPLITS = ("train", "validation", "test")
 STATISTICS = "statistics.json"
 BLOCK = 1 << 18  # values read at a time: they stay in a core's cache
 SHARD = 512 << 20  # bytes of a shard at most, its header included
 HEADER = 128  # bytes of an .npy file's
+
+
+class Split(BaseModel):
+    """What statistics.json says of one split."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    count: NonNegativeInt
+    min: float
+    max: float
+    mean: float
+    std: float
+
+
+class Source(BaseModel):
+    """The file that a data set leaves where it is."""
+
+    model_config = ConfigDict(strict=True)
+
+    path: str
+    bytes: NonNegativeInt
+    sha256: str
+
+
+class Statistics(BaseModel):
+    """What statistics.json must and may say of a data set, for what reads it to be sound; kinds add words of their own."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    kind: str = ""
+    shape: list[PositiveInt]
+    splits: dict[str, Split]
+    sha256: dict[str, str]
+    labels: list[str] = []
+    loader: str = "arrays"
+    sampler: str = ""
+    file: Source | None = None
+    brains: dict[str, dict[str, Any]] = {}
+    digit_labels: list[str] = []
+    operators: list[str] = []
+    features: list[str] = []
+    grid: NonNegativeInt = 0
+    places: list[PositiveInt] = []
+    truth: dict[str, float] = {}
+
+
+class Described(dict[str, Any]):
+    """The content of a statistics.json; what is asked for and is not there is a damage of the file."""
+
+    def __init__(self, content: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(content)
+        self.folder = folder
+
+    def __missing__(self, key: str) -> Any:
+        """Refuse what is asked for and is not there."""
+        raise UserError(f"{self.folder / STATISTICS}: damaged ({key}: missing); {remedy(self.folder)}")
 
 
 @dataclass(frozen=True)
@@ -180,14 +237,16 @@ def statistics(folder: Path) -> dict[str, Any]:
     path = folder / STATISTICS
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not {"splits", "sha256", "shape"} <= content.keys():
-            raise ValueError
+        Statistics.model_validate(content)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path}: no such file; {remedy(folder)}") from None
-    except (ValueError, AttributeError):
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(shown(str(part)) for part in problem["loc"])
+        raise UserError(f"{path}: damaged ({where}{': ' if where else ''}{problem['msg']}); {remedy(folder)}") from None
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: damaged; {remedy(folder)}") from None
-    assert isinstance(content, dict)
-    return content
+    return Described(content, folder)
 
 
 def mapped(folder: Path, name: str) -> np.memmap:

@@ -10,6 +10,7 @@ A loader takes plain values and knows no model. Which one reads a data set stand
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from regen.data.arrays import statistics
+from regen.data.arrays import STATISTICS, statistics
+from regen.data.rows import remedy
+from regen.errors import UserError, shown
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def read(folder: Path, share: Share, options: Mapping[str, Any] | None = None) -
     Raises:
         UserError: the data set is missing or damaged, or has too few examples.
     """
-    module = importlib.import_module(f"regen.data.loaders.{statistics(folder).get('loader', 'arrays')}")
+    name = statistics(folder).get("loader", "arrays")
+    if not name.isidentifier() or importlib.util.find_spec(f"regen.data.loaders.{name}") is None:
+        raise UserError(f"{folder / STATISTICS}: damaged (loader: no loader is called {shown(name)}); {remedy(folder)}")
+    module = importlib.import_module(f"regen.data.loaders.{name}")
     batches: Batches = module.read(folder, share, **(options or {}))
     return batches

@@ -26,6 +26,7 @@ from regen.errors import UserError
 FILE, SOURCE = "sections.h5", "source.json"
 FEWEST = "fewest_images"
 LOADER = "tiles"
+EXAMPLES = "tiles"
 SEED = 0  # the synthetic sections are one fixed data set, as real ones would be: `seed` in params.yaml is about models
 
 

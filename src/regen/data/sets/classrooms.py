@@ -18,6 +18,7 @@ from regen.errors import UserError
 from regen.seeding import numpy_generator
 
 FILE = "truth.json"
+EXAMPLES = "graphs"
 
 
 class Config(DatasetConfig):

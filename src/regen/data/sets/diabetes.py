@@ -18,6 +18,7 @@ from regen.errors import UserError
 from regen.seeding import numpy_generator
 
 FILE = "diabetes.csv"
+EXAMPLES = "tables"
 SHA256 = "d0b14a7a6a4015e4291e82705a7dd34906afb0b87bf5f67037bf1ec2f51e663f"
 
 

@@ -18,6 +18,7 @@ from regen.errors import UserError
 
 SIZE = 5  # pixels a side
 FILE = "letters.txt"
+EXAMPLES = "letters"
 GLYPHS = """\
 .###.  #....  .....  ....#  .###.  ..##.  .####
 ....#  #....  .####  ....#  #...#  .#...  #...#

@@ -88,8 +88,8 @@ def confused(subject: Images, read: Tensor, true: Tensor, images: list[Tensor]) 
     if wrong:
         captions = [f"{names[int(true[k, i])]}, read {names[int(read[k, i])]}" for i, k in wrong]
         shown = torch.stack([images[k][i] for i, k in wrong])
-        room = max(map(len, captions)) * LETTER  # what a long class's name needs, at most twice the usual
-        enlarge = -(-min(max(room, collage.SMALLEST), 2 * collage.SMALLEST) // min(shown.shape[2:]))
+        room = max(map(len, captions)) * LETTER  # what a long class's name needs, at most three times the usual
+        enlarge = -(-min(max(room, collage.SMALLEST), 3 * collage.SMALLEST) // min(shown.shape[2:]))
         subject.picture("mistakes", collage.grid(shown, SHOWN, captions, enlarge))
 
 
