@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from regen import data
-from regen.data import arrays, folders
+from regen.data import arrays, folders, loaders
 from regen.data.arrays import Moments
 from regen.errors import UserError
 
@@ -168,6 +169,43 @@ def test_a_damaged_folder_is_named_with_its_remedy(prepared: Path, harm: Callabl
     harm(prepared)
     with pytest.raises(UserError, match=rf"{told}.*`dvc repro`, which makes .*toy again$"):
         arrays.load(prepared, "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"splits": {"train": {"count": "50"}}}, r"splits\.train\.count: Input should be a valid integer"),
+        ({"splits": {"train": 7}}, r"splits\.train: "),
+        ({"splits": None}, r"splits: "),
+        ({"splits": {"train": {"count": 50, "min": 0, "max": 1, "mean": math.nan, "std": 1}}}, r"splits\.train\.mean: "),
+        ({"sha256": ["train.npy"]}, r"sha256: "),
+        ({"shape": [3, "16"]}, r"shape\.1: "),
+        ({"shape": [0]}, r"shape\.0: "),
+        ({"labels": {"a": 1}}, r"labels: "),
+        ({"file": "cells.h5"}, r"file: "),
+        ({"brains": []}, r"brains: "),
+        ({"loader": 7}, r"loader: "),
+    ],
+    ids=str,
+)
+def test_damage_within_statistics_says_where_it_is(prepared: Path, change: dict[str, object], told: str) -> None:
+    path = prepared / "statistics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=rf"statistics\.json: damaged \({told}.*`dvc repro`, which makes .*toy again$"):
+        arrays.load(prepared, "train")
+
+
+def test_what_statistics_lack_is_told_when_it_is_asked_for(prepared: Path) -> None:
+    with pytest.raises(UserError, match=r"statistics\.json: damaged \(palette: missing\); run `dvc repro`"):
+        arrays.statistics(prepared)["palette"]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "../../evil", "arrays.x", "os", ""])
+def test_a_loader_that_is_none_is_refused(prepared: Path, name: str) -> None:
+    path = prepared / "statistics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"loader": name}))
+    with pytest.raises(UserError, match=r"damaged \(loader: no loader is called "):
+        loaders.read(prepared, loaders.Share(4, 0))
 
 
 def cut(path: Path, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -220,6 +221,38 @@ def test_a_reference_to_what_is_not_there_is_refused_whatever_it_says(tmp_path, 
         checks.check(path)
     said = str(error.value).splitlines()
     assert all(line.startswith(f"{path}: {group}.x.{key}: ") and line.isprintable() for line in said)
+
+
+def changed(group, key, name, value):
+    given = params.content(ROOT / "params.yaml")
+    given[group][key][name] = value
+    return given
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "dataset", "said"),
+    [
+        ("models", "letters_lstm", "diabetes", "diabetes holds tables, and a pixel_lstm learns on letters; there is: letters"),
+        ("models", "letters_tables", "mnist", "mnist holds images, and a prefix_tables learns on letters"),
+        ("models", "brains_vae", "arithmetic", "arithmetic holds queries, and a vae learns on images or letters or tiles"),
+        ("models", "faces64_gan", "brains", "brains holds tiles, and a gan learns on images or letters"),
+        ("models", "diabetes_regression", "punks", "punks holds images, and a linear_regression learns on tables"),
+        ("models", "arithmetic_text_to_text", "mnist", "mnist holds images, and a seq2seq learns on queries"),
+        ("models", "punks_autoencoder_flow", "classrooms", "holds graphs, and a flow learns on images or letters or latents"),
+        ("models", "faces_ppca", "digits148_latents", "digits148_latents holds latents, and a ppca learns on images or letters"),
+        ("models", "classrooms_graph", "mnist", "mnist holds images, and a random_graph learns on graphs; there is: classrooms"),
+        ("encodings", "digits148_latents", "brains", "brains holds tiles, and latents are made of images"),
+    ],
+)
+def test_data_of_another_kind_are_refused_before_a_training(tmp_path, group, key, dataset, said):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed(group, key, "dataset", dataset)))
+    with pytest.raises(UserError, match=re.escape(f"{group}.{key}.dataset: {said}" if said.startswith(dataset) else said)):
+        checks.check(tmp_path / "params.yaml")
+
+
+def test_tiles_and_images_are_read_by_one_family(tmp_path):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(changed("models", "brains_vae", "dataset", "punks")))
+    checks.check(tmp_path / "params.yaml")
 
 
 def test_two_cells_of_one_folder_are_refused(tmp_path):
