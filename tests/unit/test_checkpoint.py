@@ -204,6 +204,7 @@ def test_the_work_folder_is_removed_at_success_and_kept_at_failure(tmp_path):
     assert (tmp_path / "b" / "checkpoint").exists()
     with folders.held(tmp_path / "b", "training of vae"):  # and can be held again
         pass
+    assert [path.name for path in tmp_path.iterdir()] == []  # not even a lock
 
 
 def test_the_signature_changes_with_anything_that_decides_the_result():

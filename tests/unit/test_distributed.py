@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,9 +15,9 @@ import torch
 from regen.training.distributed import Devices
 
 ROOT = Path(__file__).parents[2]
-# Train a small model in FOLDER/<rank>; a step of STOP or more ends the process, as a kill does.
+# Train a small model in FOLDER/<rank>; the step STOP ends the process, as a kill does. OPTIONS are its own of params.yaml.
 PROGRAM = """
-import os, sys
+import json, os, sys
 from pathlib import Path
 import regen.process
 from regen import families
@@ -26,7 +27,7 @@ from regen.training.distributed import Devices
 from regen.training.loop import train
 from tests.conftest import build, toy_images
 
-family, folder, stop = sys.argv[1], Path(sys.argv[2]) / os.environ["RANK"], int(sys.argv[3])
+family, folder, stop, options = sys.argv[1], Path(sys.argv[2]) / os.environ["RANK"], int(sys.argv[3]), json.loads(sys.argv[4])
 folder.mkdir(parents=True, exist_ok=True)
 devices = Devices("fp32", 1)
 
@@ -37,7 +38,8 @@ class Stopped(ArrayBatches):
         return super().__call__(step)
 
 share = Share(8, 0, device=devices.device, rank=devices.rank, processes=devices.world_size)
-model = train(build(family, epochs=3), Stopped(toy_images(), share), devices, name=family, seed=0, folder=folder,
+content, validation = ({name: array[part] for name, array in toy_images().items()} for part in (slice(32), slice(32, None)))
+model = train(build(family, **options), Stopped(content, share, validation), devices, name=family, seed=0, folder=folder,
               checkpoint_seconds=0)
 if devices.main:
     families.save(model, folder)
@@ -67,17 +69,28 @@ def together(*arguments: object, program: str = PROGRAM) -> list[subprocess.Comp
     return done
 
 
-@pytest.mark.parametrize("family", ["vae", "gan"])
-def test_a_killed_training_of_two_hosts_goes_on_to_the_same_bytes(tmp_path, family):
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("vae", {"epochs": 3}),
+        ("gan", {"epochs": 3}),
+        # statistics of batch normalisation are each process's own, and a patience would end their trainings at different epochs
+        ("vae", {"epochs": 60, "batch_norm": True, "patience": 2, "learning_rate": 0.02}),
+    ],
+    ids=["vae", "gan", "patience"],
+)
+def test_a_killed_training_of_two_hosts_goes_on_to_the_same_bytes(tmp_path, family, options):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert [done.returncode for done in together(family, whole, -1)] == [0, 0]
-    assert [done.returncode for done in together(family, killed, 7)] == [7, 7]  # in the middle of the second epoch
-    again = together(family, killed, -1)
+    assert [done.returncode for done in together(family, whole, -1, json.dumps(options))] == [0, 0]
+    assert [done.returncode for done in together(family, killed, 6, json.dumps(options))] == [7, 7]  # in the second epoch
+    again = together(family, killed, -1, json.dumps(options))
     assert [done.returncode for done in again] == [0, 0], again
-    assert all("resumes at step 7" in done.stderr for done in again)
+    assert all("resumes at step 6" in done.stderr for done in again)
     for name in ("history.csv", "model.safetensors"):
         assert (killed / "0" / name).read_bytes() == (whole / "0" / name).read_bytes()
     assert [path.name for path in (killed / "1").iterdir()] == []  # the second host read no disk of its own
+    epochs = len((whole / "0/history.csv").read_text().splitlines()) - 1
+    assert epochs < options["epochs"] if "patience" in options else epochs == options["epochs"]
 
 
 def test_processes_that_drift_apart_are_stopped():

@@ -294,7 +294,7 @@ def test_convolutions_that_leave_nothing_to_draw_from_are_refused():
 
 
 def test_fewer_queries_than_a_batch_are_refused(prepared):
-    with pytest.raises(UserError, match=r"batch_size: expected 1 \(processes\) to 18 \(training examples\), got 64"):
+    with pytest.raises(UserError, match=r"batch_size: expected 1 to 18 \(training examples\), got 64"):
         reading(build("seq2seq", batch_size=64, train_fraction=0.001), prepared)
 
 

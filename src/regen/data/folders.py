@@ -95,6 +95,7 @@ def held(folder: Path, task: str) -> Iterator[None]:
         yield
         shutil.rmtree(folder, ignore_errors=True)
         holder.unlink(missing_ok=True)
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who has opened it meanwhile asks again
     finally:
         lock.release()
 

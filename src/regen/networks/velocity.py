@@ -50,10 +50,10 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return v, (N, d)."""
-        told = self.conditioning(t, asked)
+        conditioning = self.conditioning(t, asked)
         h = self.entry(x)
         for block in self.blocks:
-            h = block(h, told)
+            h = block(h, conditioning)
         v: Tensor = self.exit(h)
         return v
 
@@ -67,9 +67,9 @@ class Block(nn.Module):
         self.body = nn.Sequential(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.modulation = zero(nn.Linear(hidden, 3 * hidden))
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
         """Return (N, hidden) of the same and of the conditioning (N, hidden)."""
-        scale, shift, gate = self.modulation(told).chunk(3, dim=1)
+        scale, shift, gate = self.modulation(conditioning).chunk(3, dim=1)
         out: Tensor = x + gate * self.body(self.norm(x) * (1 + scale) + shift)
         return out
 
@@ -109,14 +109,14 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, asked: Tensor | None = None) -> Tensor:
         """Return v, (N, C, H, W)."""
-        told, h, skipped = self.conditioning(t, asked), self.entry(x), []
+        conditioning, h, skipped = self.conditioning(t, asked), self.entry(x), []
         for stage, shrink in zip(self.down, self.shrink, strict=False):
-            h = stage(h, told)
+            h = stage(h, conditioning)
             skipped.append(h)
             h = shrink(h)
-        h = self.after(self.attention(self.down[-1](h, told)), told)
+        h = self.after(self.attention(self.down[-1](h, conditioning)), conditioning)
         for stage, enlarge, skip in reversed(list(zip(self.up, self.enlarge, skipped, strict=True))):
-            h = stage(torch.cat([enlarge(h), skip], 1), told)
+            h = stage(torch.cat([enlarge(h), skip], 1), conditioning)
         v: Tensor = self.exit(h)
         return v
 
@@ -128,10 +128,10 @@ class Stage(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Residual(channels if number else before, channels, hidden) for number in range(blocks))
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
         """Return (N, channels, h, w) of (N, before, h, w)."""
         for block in self.blocks:
-            x = block(x, told)
+            x = block(x, conditioning)
         return x
 
 
@@ -146,9 +146,9 @@ class Residual(nn.Module):
         self.second = nn.Sequential(nn.SiLU(), zero(nn.Conv2d(channels, channels, 3, padding=1)))
         self.straight = nn.Identity() if before == channels else nn.Conv2d(before, channels, 1)
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
+    def forward(self, x: Tensor, conditioning: Tensor) -> Tensor:
         """Return (N, channels, h, w) of (N, before, h, w)."""
-        scale, shift = self.modulation(told)[:, :, None, None].chunk(2, dim=1)
+        scale, shift = self.modulation(conditioning)[:, :, None, None].chunk(2, dim=1)
         out: Tensor = self.straight(x) + self.second(self.norm(self.first(x)) * (1 + scale) + shift)
         return out
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from regen import paths
+from regen.data import folders
 
 FILE, BEFORE = "checkpoint.safetensors", "checkpoint_before.safetensors"  # the last one, and the one before it
 
@@ -54,6 +55,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
         if (folder / FILE).exists():
             (folder / FILE).replace(folder / BEFORE)
         partial.replace(folder / FILE)
+        folders.flush(folder, within=False)
     except OSError as error:
         partial.unlink(missing_ok=True)  # a full disk: give the space back
         error.filename = error.filename or str(partial)  # a write does not say where

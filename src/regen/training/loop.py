@@ -10,6 +10,7 @@ import copy
 import math
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,8 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
             means |= {figure: float(value / batches.per_epoch) for figure, value in ordered}
             devices.check_agreement(model)
             if patience:
-                now = _result(model, average)
-                means["validation_loss"] = validation_loss(now, batches, seed)
+                now = _result(model, average)  # batch normalisation's statistics are each process's own: the first one's count
+                means["validation_loss"] = devices.from_first(partial(validation_loss, now, batches, seed))
             history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
             sums = {}
             if patience and since_best(history) == 0:

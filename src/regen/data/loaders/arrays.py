@@ -40,7 +40,7 @@ class ArrayBatches:
         validation: the same of a validation split.
 
     Raises:
-        UserError: there are fewer examples than one batch needs, a process would get none, or no images are to be augmented.
+        UserError: there are fewer examples than a batch, processes cannot share one equally, or what is no image is augmented.
     """
 
     def __init__(self, content: Mapping[str, Any], share: Share, validation: Mapping[str, Any] | None = None) -> None:

@@ -18,7 +18,7 @@ class Passes:
         share: how many a step, and which of them are this process's.
 
     Raises:
-        UserError: there are fewer examples than one batch needs, or a process would get none.
+        UserError: there are fewer examples than one batch needs, or processes cannot share one equally.
     """
 
     def __init__(self, examples: int, share: Share) -> None:
@@ -39,13 +39,15 @@ class Passes:
 
 
 def check_batch_size(share: Share, examples: int | None = None) -> None:
-    """Refuse a batch that leaves a process without examples, or that is larger than the data (None: endless).
+    """Refuse a batch that is larger than the data (None: endless), or that processes cannot share equally.
+
+    Of unequal shares the mean of the processes' gradients would not be the batch's.
 
     Raises:
-        UserError: naming the range that is possible.
+        UserError: naming what is possible.
     """
-    if share.batch_size < share.processes or (examples is not None and share.batch_size > examples):
-        most = "" if examples is None else f" to {examples} (training examples)"
-        raise UserError(
-            f"models.{share.name}.batch_size: expected {share.processes} (processes){most or ' or more'}, got {share.batch_size}"
-        )
+    fits = examples is None or share.batch_size <= examples
+    if not fits or share.batch_size % share.processes:
+        least = f"a multiple of {share.processes} (processes)" if share.processes > 1 else "1"
+        most = " or more" if examples is None else f" to {examples} (training examples)"
+        raise UserError(f"models.{share.name}.batch_size: expected {least}{most}, got {share.batch_size}")
