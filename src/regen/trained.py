@@ -47,5 +47,9 @@ def load(model: str | Path) -> tuple[Path, GenerativeModel]:
     if not folder.exists():
         found = [path.parent.name for path in folder.parent.glob("*/model.json")]
         near = suggestion(folder.name, found) if found else ""
-        raise UserError(f"{folder}: no such model{near}; a key of params.yaml is trained with `dvc repro train@{folder.name}`")
+        from regen import params  # on demand: a model that is there is loaded without YAML
+
+        if paths.PARAMS.is_file() and folder.name not in params.usable(params.content()).models:
+            raise UserError(f"{folder}: no such model{near}; params.yaml has none of that name either")
+        raise UserError(f"{folder}: no such model{near}; train it with `dvc repro train@{folder.name}`")
     return folder, families.load(folder)

@@ -104,8 +104,12 @@ def test_a_model_of_another_family_and_one_that_is_not_there_are_refused(trained
     families.save(families.build(families.config(block("vae"), "x"), IMAGES), trained / "models/toy_vae")
     with pytest.raises(UserError, match="toy_vae: a vae answers no queries; name a model of the family seq2seq"):
         answer("1+2", "toy_vae")
-    with pytest.raises(UserError, match=r"models/nobody: no such model .*; .* trained with `dvc repro train@nobody`"):
+    with pytest.raises(UserError, match=r"models/nobody: no such model .*; train it with `dvc repro train@nobody`"):
         answer("1+2", "nobody")
+    (trained / "params.yaml").write_text("models: {drawer: {}}")
+    with pytest.raises(UserError, match=r"models/nobody: no such model .*; params.yaml has none of that name either$"):
+        answer("1+2", "nobody")
+    (trained / "params.yaml").unlink()
     with pytest.raises(UserError, match=r"models/reeder: no such model \(did you mean reader\?\)"):
         answer("1+2", "reeder")
 

@@ -194,8 +194,23 @@ def test_other_figures_are_listed_and_fail(repository, command):
     ]
 
 
+def test_a_model_that_was_taken_out_is_gone_whatever_files_it_left(repository, command):
+    Path("params.yaml").write_text(PARAMS.replace("  b_vae: {beta: 1.0}\n", ""))
+    assert Path("metrics/b_vae.json").exists()
+    said, code = command("verify")
+    assert code == 0
+    assert said.splitlines()[0] == "models.b_vae: not in params.yaml here"
+    assert said.splitlines()[-1].startswith("3 figures equal")
+    gone = [line.split() for line in command("changes")[0].splitlines() if line.startswith("b_vae.")]
+    assert [(line[0], line[-1]) for line in gone] == [(f"b_vae.{name}", "gone") for name in ("frechet_distance", "mse", "rate")]
+    assert command("figures", "b_vae")[0].split()[:2] == ["b_vae", "HEAD"]  # not the workspace
+    assert "workspace" not in command("best", "mse", "--model", "b_vae")[0]
+
+
 def test_missing_files_are_one_line_each_and_new_ones_fail_nothing(repository, command):
     Path("metrics/a_vae.json").rename("metrics/c_vae.json")
+    with Path("params.yaml").open("a") as file:
+        file.write("  c_vae: {beta: 1.0}\n")
     said, code = command("verify")
     assert code == 1
     assert said.splitlines() == [

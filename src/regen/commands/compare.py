@@ -99,6 +99,9 @@ def verify() -> tuple[str, bool]:
     lines, missing = [], False
     for key in committed.models():
         there, own = committed.measured(key) or {}, mine.measured(key)
+        if not mine.has(key):
+            lines.append(f"models.{key}: not in params.yaml here")
+            continue
         if own is None:
             lines.append(f"metrics/{key}.json: missing; `dvc repro evaluate@{key}` writes it")
             missing = True

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +31,25 @@ class Revision:
     commit: str = ""
 
     def models(self) -> list[str]:
-        """Return the models that have figures."""
+        """Return the models of its params.yaml that have figures; what was taken out of that leaves files behind."""
         if not self.commit:
             listed = [str(path) for path in paths.METRICS.glob("*.json")]
         else:
             listed = (git("ls-tree", "--name-only", self.commit, f"{paths.METRICS}/") or "").splitlines()
-        return sorted(filter(blocks.is_name, (Path(line).stem for line in listed if line.endswith(".json"))))
+        return sorted(key for line in listed if line.endswith(".json") and self.has(key := Path(line).stem))
+
+    def has(self, key: str) -> bool:
+        """Whether a model of this name stands in its params.yaml; where there is no such file, any name may."""
+        return blocks.is_name(key) and (self._defined is None or key in self._defined)
 
     def measured(self, key: str) -> Measured | None:
-        """Return the figures of one model; None where it has none here.
+        """Return the figures of one model; None where it has none here, or is none of this params.yaml's.
 
         Raises:
             UserError: its file is damaged.
         """
         path = paths.metrics(key)
-        if (text := self._text(path)) is None:
+        if not self.has(key) or (text := self._text(path)) is None:
             return None
         try:
             values, beside = json.loads(text), json.loads(self._text(paths.context(path)) or "{}")
@@ -65,6 +70,15 @@ class Revision:
         if text is None:
             raise UserError(f"{paths.PARAMS}: no such file in {self.name}")
         return _flat(documents.parsed(text, f"{self.name}: {paths.PARAMS}"))
+
+    @cached_property
+    def _defined(self) -> frozenset[str] | None:
+        """The models of params.yaml."""
+        if (text := self._text(paths.PARAMS)) is None:
+            return None
+        content = documents.parsed(text, f"{self.name}: {paths.PARAMS}")
+        models = content.get("models") if isinstance(content, dict) else None
+        return frozenset(models if isinstance(models, dict) else ())
 
     def _text(self, path: Path) -> str | None:
         if self.commit:
