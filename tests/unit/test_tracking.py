@@ -23,6 +23,7 @@ from PIL import Image
 from regen.errors import UserError
 from regen.tracking import cells as tracked
 from regen.tracking import launch, lineage, state
+from regen.tracking import sync as syncing
 from regen.tracking.machine import Machine, watched
 from regen.tracking.mirror import Sender, connect
 from regen.tracking.sync import sync
@@ -184,6 +185,39 @@ def test_a_second_sync_sends_nothing(childless: Path, capsys: pytest.CaptureFixt
     (run,) = runs()
     assert points(run) == history(3)
     assert images(run) == [1, 3]
+
+
+def test_of_trainings_that_were_sent_a_sync_reads_the_note_once(childless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for signature in ("s1", "s2", "s3"):
+        train(signature=signature)
+    sync()
+    seen, real = Counter[str](), state.read
+
+    def read(path: Path) -> dict[str, Any]:
+        seen[f"{path.parent.name}/{path.name}"] += 1
+        return real(path)
+
+    monkeypatch.setattr(state, "read", read)
+    sync()
+    noted = {name: count for name, count in seen.items() if name.startswith(("s1/", "s2/"))}  # s3 lies in the workspace
+    assert noted == {"s1/training.json": 1, "s2/training.json": 1}
+
+
+def test_a_training_that_takes_another_s_place_during_a_sync_has_its_own_run(
+    childless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(epochs=3)
+    sync()
+    real = syncing._runs
+
+    def then(*given: Any) -> dict[str, Any]:
+        found = real(*given)
+        train(epochs=2)
+        return found
+
+    monkeypatch.setattr(syncing, "_runs", then)
+    sync()
+    assert sorted(len(points(run)) for run in runs()) == [4, 6]
 
 
 def test_points_are_not_doubled_when_the_note_of_what_was_sent_is_lost(childless: Path) -> None:

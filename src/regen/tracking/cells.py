@@ -63,12 +63,13 @@ def _note(place: Path, run: dict[str, Any], tags: dict[str, str], evaluation: st
     return True
 
 
-def again(folder: Path) -> None:
-    """Keep the files of a cell that was noted once more, for a server that has nothing of it, where they are still there."""
-    note = state.training(folder)
-    place = Path(note.get("cell", ""))
-    if note.get("cell") and state.read(place / "cell.json").get("training") == note["run"]["signature"]:
+def again(folder: Path, note: Mapping[str, Any]) -> bool:
+    """Keep the files of a noted cell once more, for a server that has nothing of it. Returns whether they are still there."""
+    place = Path(note["cell"])
+    there = bool(state.read(place / "cell.json").get("training") == note["run"]["signature"])
+    if there:
         _keep(folder, place)
+    return there
 
 
 def _keep(folder: Path, place: Path) -> None:

@@ -84,7 +84,8 @@ class Sender:
         self.training = self._noted()
         self.note = state.sendings(folder, self.training["training"])
         self.sent: Counter[str] = Counter()
-        found = self._kept(run) if run else self._find(experiment)
+        noted = self.note["servers"].get(self.uri, {}).get("run_id")  # of this training, where another took its place meanwhile
+        found = self._kept(run) if run and run.info.run_id == noted else self._find(experiment, noted)
         self.created = found is None
         self.run = found or self._create(experiment)
         proto = self.run.data.to_proto()  # which has the steps, too
@@ -180,9 +181,8 @@ class Sender:
             self.describe({"dvc.restored": " ".join([*earlier, name][-20:])})
         return True
 
-    def _find(self, experiment: str) -> Run | None:
+    def _find(self, experiment: str, noted: str | None) -> Run | None:
         """Return this training's run, or for a restored model the run that trained it: the same hash, else the same signature."""
-        noted = self.note["servers"].get(self.uri, {}).get("run_id")
         training = self.training["training"]
         if training is None:
             run = self.training["run"]

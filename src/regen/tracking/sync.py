@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,18 +55,15 @@ def sync() -> None:
     lines, left = 0, list[str]()
     try:
         client, experiment = connect(uri)  # a server that is not there is noticed at the first call
-        folders = state.folders()
-        for folder in folders:
-            if not _note(folder, uri) and not state.snapshots(folder):  # the server is another one
-                cells.again(folder)
-        runs = retrying(_noted, client, experiment, uri, [folder for folder in folders if _concerns(folder, here)])
-        for folder in folders:
+        concerned = [noted for noted in (_Noted.of(folder, uri, here) for folder in state.folders()) if noted.concerns]
+        runs = retrying(_runs, client, experiment, [str(noted.sent.get("run_id")) for noted in concerned])
+        for noted in concerned:
             try:
-                line = retrying(_bring_up, client, experiment, uri, folder, here, runs)
+                line = retrying(_bring_up, client, experiment, uri, noted, runs)
             except Exception as error:  # of this training, unless the server is gone
                 client.get_experiment(experiment)
-                line = f"{folder.parent.name} ({folder.name}): not sent: {reason(error)}"
-                left.append(folder.parent.name)
+                line = f"{noted.name}: not sent: {reason(error)}"
+                left.append(noted.folder.parent.name)
             if line:
                 print(line, flush=True)
                 lines += 1
@@ -94,17 +92,49 @@ def _note_restored() -> set[Path]:
     return here
 
 
-def _concerns(folder: Path, here: set[Path]) -> bool:
-    """Whether there may be something to send or to say of a training: not of one that has ended, was sent and is not here."""
-    return state.training(folder).get("status") != "FINISHED" or folder in here or bool(state.snapshots(folder))
+@dataclass(frozen=True)
+class _Noted:
+    """What was noted of one training, read once: of a thousand that have ended and were sent, that is all that is done.
+
+    Attributes:
+        training: its note; {} where that is damaged.
+        sent: what was noted of it on this server.
+        here: whether its model lies in the workspace.
+        concerns: whether there may be something to send or to say of it.
+    """
+
+    folder: Path
+    training: dict[str, Any]
+    sent: dict[str, Any]
+    here: bool
+    concerns: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder.parent.name} ({self.folder.name})"
+
+    @staticmethod
+    def of(folder: Path, uri: str, models: set[Path]) -> _Noted:
+        training, here = state.training(folder), folder in models
+        kept, sent = bool(state.snapshots(folder)), dict[str, Any]()
+        if training.get("status") != "FINISHED" or here or kept or training.get("cell"):
+            sent = _sent(folder, training, uri)
+            if training.get("cell") and not sent and not kept:  # the server is another one
+                kept = cells.again(folder, training)
+        return _Noted(folder, training, sent, here, training.get("status") != "FINISHED" or here or kept)
 
 
-def _noted(client: Any, experiment: str, uri: str, folders: list[Path]) -> dict[str, Any]:
-    """Return the runs that were noted of trainings, as they are now on the server, by id: a few questions for all of them."""
+def _sent(folder: Path, training: dict[str, Any], uri: str) -> dict[str, Any]:
+    """Return what was noted of one training on this server."""
+    servers: dict[str, dict[str, Any]] = state.sendings(folder, training.get("training"))["servers"]
+    return servers.get(shown(uri), {})
+
+
+def _runs(client: Any, experiment: str, ids: list[str]) -> dict[str, Any]:
+    """Return runs as they are now on the server, by their ids: a few questions for all of them."""
     from mlflow.entities import ViewType
 
-    known = [str(_note(folder, uri).get("run_id")) for folder in folders]
-    ids = [run for run in known if re.fullmatch("[0-9a-f]{32}", run)]
+    ids = [run for run in ids if re.fullmatch("[0-9a-f]{32}", run)]
     found = dict[str, Any]()
     for start in range(0, len(ids), 100):
         query = f"attributes.run_id IN ({', '.join(repr(run) for run in ids[start : start + 100])})"
@@ -112,33 +142,24 @@ def _noted(client: Any, experiment: str, uri: str, folders: list[Path]) -> dict[
     return found
 
 
-def _note(folder: Path, uri: str) -> dict[str, Any]:
-    """Return what was noted of one training on this server."""
-    servers: dict[str, dict[str, Any]] = state.sendings(folder, state.training(folder).get("training"))["servers"]
-    return servers.get(shown(uri), {})
-
-
-def _bring_up(client: Any, experiment: str, uri: str, folder: Path, models: set[Path], runs: dict[str, Any]) -> str | None:
+def _bring_up(client: Any, experiment: str, uri: str, noted: _Noted, runs: dict[str, Any]) -> str | None:
     """Bring one training up to date. Returns the line to print; None where an old training needs nothing."""
     from regen.tracking.mirror import DeletedRunError, Sender
 
-    training, here = state.training(folder), folder in models
-    name = f"{folder.parent.name} ({folder.name})"
+    folder, training, here, name = noted.folder, noted.training, noted.here, noted.name
     if not training:
         return f"{name}: {folder / 'training.json'} is damaged; left out"
     if training["status"] is None and not state.ours(training):
         return f"{name}: is the training of another copy of this repository; left to it"
-    if not _concerns(folder, models):
-        return None
     try:
         with filelock.FileLock(folder / "lock", timeout=PATIENCE):
             if _alive(training):
                 return f"{name}: is being trained"
-            run = runs.pop(str(_note(folder, uri).get("run_id")), None)  # a second try asks again
+            run = runs.pop(str(noted.sent.get("run_id")), None)  # a second try asks again
             sender = Sender(client, experiment, uri, folder, run)
             tags = lineage.of_model(sender.key) if here else {}
-            noted = {tag: value for tag, value in state.read(folder / "lineage.json").items() if isinstance(value, str)}
-            sender.describe(training["tags"] | noted | tags)
+            early = {tag: value for tag, value in state.read(folder / "lineage.json").items() if isinstance(value, str)}
+            sender.describe(training["tags"] | early | tags)
             done = _done(sender, here)
     except filelock.Timeout:
         return f"{name}: is being mirrored"
@@ -177,14 +198,15 @@ def _registered(sender: Sender) -> list[str]:
 
 def _close_orphans(client: Any, experiment: str, uri: str) -> list[str]:
     """Close RUNNING runs that this clone started and that no living trainer or mirror of it holds."""
+    query = f"attributes.status = 'RUNNING' and tags.`regen.clone` = '{state.clone()}'"
+    running = list(client.search_runs([experiment], query))  # asked first: what begins from now on is not among them
     held = set()
-    for folder in state.folders():
+    for folder in state.folders() if running else []:
         training = state.training(folder)
         if (training and _alive(training)) or _taken(folder / "lock"):
-            held.add(_note(folder, uri).get("run_id"))
-    query = f"attributes.status = 'RUNNING' and tags.`regen.clone` = '{state.clone()}'"
+            held.add(_sent(folder, training, uri).get("run_id"))
     lines = []
-    for run in client.search_runs([experiment], query):
+    for run in running:
         if run.info.run_id not in held:
             client.set_terminated(run.info.run_id, "KILLED")
             lines.append(f"{run.data.tags.get('regen.model')}: run {run.info.run_id}: orphan, closed as KILLED")
