@@ -28,11 +28,11 @@ def answer(query: str, model: str, out: Path, seed: int) -> None:
     """Answer a typed question of arithmetic, such as "81+24"."""
     from regen import answer as answers
 
-    _png(out)
+    text.png(out)
     given = answers.answer(query, model, seed)
     drawn = given.drawn is not None or given.shown is not None
     if drawn:
-        _written(out, lambda: answers.picture(given, out))
+        text.written(out, lambda: answers.picture(given, out))
     text.say(f"{given.query} -> {given.text}" + (f"  ({out})" if drawn else ""))
 
 
@@ -49,10 +49,20 @@ def sample(model: str, n: int, out: Path, seed: int, wanted: str, guidance: floa
     """Draw new images from a trained MODEL (its key, or its folder) in one picture."""
     from regen.commands import sample as samples
 
-    _png(out)
+    text.png(out)
     picture = samples.picture(model, n, seed, [name for name in wanted.split(",") if name.strip()], guidance)
-    _written(out, lambda: samples.save(picture, out))
+    text.written(out, lambda: samples.save(picture, out))
     text.say(f"{out}: {n} of {model}")
+
+
+@commands.command()
+@click.argument("model")
+@click.option("--port", default=5001, show_default=True, type=click.IntRange(1, 65535), help="On 127.0.0.1.")
+def serve(model: str, port: int) -> None:
+    """Answer latents, seeds or images over HTTP with a trained MODEL (its key, its folder, models:/NAME@ALIAS), until Ctrl-C."""
+    from regen.commands import serve as serving
+
+    serving.serve(model, port)
 
 
 @commands.command()
@@ -183,7 +193,7 @@ def compare(revisions: tuple[str, ...], models: tuple[str, ...], out: Path, mark
     if markdown:
         text.say(form.of(revisions, models))
     else:
-        _written(out, lambda: text.say(f"{out}: {', '.join(page.write(revisions, models, out))}"))
+        text.written(out, lambda: text.say(f"{out}: {', '.join(page.write(revisions, models, out))}"))
 
 
 @commands.command()
@@ -242,7 +252,7 @@ def report(dataset: str, single_file: bool, out: Path | None) -> None:
     out = out or (Path(f"{dataset or 'report'}.html") if single_file else paths.WORK / "report")
     missing: list[str] = []
     write = page.write_single if single_file else page.write
-    _written(out, lambda: missing.extend(write(given, out, dataset, seconds=schedule.times())))
+    text.written(out, lambda: missing.extend(write(given, out, dataset, seconds=schedule.times())))
     for line in missing:
         text.say(f"missing: {line}", err=True)
     text.say(out if single_file else out / dataset / "index.html")
@@ -280,19 +290,6 @@ def _here() -> None:
     from regen.commands.revisions import here
 
     here()
-
-
-def _png(out: Path) -> None:
-    if out.suffix != ".png":
-        raise UserError(f"--out {out}: expected a name that ends in .png")
-
-
-def _written(out: Path, write: object) -> None:
-    assert callable(write)
-    try:
-        write()
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror or error}") from None
 
 
 if __name__ == "__main__":

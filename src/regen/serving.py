@@ -1,4 +1,4 @@
-"""What `mlflow models serve` runs: the script that goes with each registered model, beside its weights and the modules it needs.
+"""What `regen serve` and `mlflow models serve` answer: the script that goes with each registered model, beside its weights.
 
 A model of images answers latents, or a seed and a number, with PNGs; a classifier answers images with log-odds:
 
@@ -6,7 +6,7 @@ A model of images answers latents, or a seed and a number, with PNGs; a classifi
 {"inputs": [[]], "params": {"seed": 1, "n": 16}}    16 new images
 
 It reads the files of its own model and nothing else. What it cannot answer is HTTP 400 and one line. What is no JSON, or not of
-the form that MLflow asks for, never comes here: MLflow's server refuses it in words of its own.
+its form, never comes here: `regen serve` refuses it in a line, too, and MLflow's server in words of its own.
 """
 
 from __future__ import annotations
@@ -65,11 +65,14 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         import torch
 
         given = np.asarray(model_input)
-        if given.dtype.kind not in "fiu" or not np.isfinite(given).all():
+        if given.dtype.kind not in "fiu":
             raise RefusedError("inputs: expected finite numbers")
         if given.shape[0] > LARGEST:
             raise RefusedError(f"inputs: {given.shape[0]} rows; at most {LARGEST} are answered at a time")
-        x = torch.from_numpy(given.astype(np.float32))
+        with np.errstate(over="ignore"):
+            x = torch.from_numpy(given.astype(np.float32))
+        if not bool(x.isfinite().all()):
+            raise RefusedError("inputs: expected finite numbers")
         if classifies(self.model):
             return self._classified(x)
         return self._drawn(x, _whole(params, "seed"), _whole(params, "n"))
@@ -77,7 +80,10 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     def _classified(self, x: Tensor) -> Any:
         if tuple(x.shape[1:]) != tuple(self.model.data.shape):
             raise RefusedError(f"inputs: images of {tuple(x.shape[1:])}, expected {tuple(self.model.data.shape)}")
-        return self.model.logits(x).detach().numpy()
+        logits: Tensor = self.model.logits(x).detach()
+        if not bool(logits.isfinite().all()):
+            raise RefusedError("inputs: too far out: their log-odds are no numbers")
+        return logits.numpy()
 
     def _drawn(self, latents: Tensor, seed: int, n: int) -> Any:
         if not draws(self.model):

@@ -286,7 +286,8 @@ def test_a_copy_leaves_the_trainings_of_the_original_to_it(
     uri = f"sqlite:///{childless}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mirror = launch.mirrored("vae", "s1", {}, "punks", "cpu")
-    from regen.tracking.mirror import Sender, connect
+    from regen.tracking.connection import connect
+    from regen.tracking.mirror import Sender
 
     Sender(*connect(uri), uri, state.folder("vae", "s1"))
     shutil.copytree(childless / ".work", childless / "copy/.work")

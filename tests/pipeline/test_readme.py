@@ -56,7 +56,7 @@ INSTEAD = {
     "curl --user admin --json @anna.json http://localhost:5000/api/2.0/mlflow/users/create": "nothing: there is no such server",
     "regen promote punks_vae champion": "nothing: tracking is off here; tests/unit/test_registry.py does it",
     "regen sample models:/punks_vae@champion": "nothing: tracking is off here; tests/unit/test_registry.py does it",
-    "mlflow models serve --model-uri models:/punks_vae@champion --env-manager local --port 5001": "nothing: it does not end",
+    "regen serve models:/punks_vae@champion": "nothing: it does not end; tests/unit/test_serve.py does it",
     """curl --json '{"inputs": [[]], "params": {"seed": 1, "n": 16}}' http://127.0.0.1:5001/invocations""": "nothing: see above",
     "make portraits": "nothing: it asks a museum, or downloads 146 MB; test_rijksmuseum and test_wesnoth hold its parts",
     "dvc exp run -S models.punks_vae.beta=4": f"{RESTORE}dvc exp run -S models.punks_vae.beta=4",  # without the cats

@@ -24,8 +24,9 @@ from regen.errors import UserError
 from regen.tracking import cells as tracked
 from regen.tracking import launch, lineage, state
 from regen.tracking import sync as syncing
+from regen.tracking.connection import connect
 from regen.tracking.machine import Machine, watched
-from regen.tracking.mirror import Sender, connect
+from regen.tracking.mirror import Sender
 from regen.tracking.sync import sync
 
 SOURCES = str(Path(launch.__file__).parents[2])

@@ -11,7 +11,8 @@ from regen.catalogue.registry import MEASURES
 from regen.commands import text
 from regen.commands.compare import judged
 from regen.errors import UserError
-from regen.tracking import fetching, registry, secrets
+from regen.tracking import registry, secrets
+from regen.tracking.connection import chosen, connected
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -33,7 +34,7 @@ def promote(key: str, alias: str, force: bool) -> str:
         raise UserError(f"{folder}: no such model{blocks.suggestion(key, found) if found else ''}")
     if not blocks.is_name(alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):  # these are MLflow's own
         raise UserError(f"alias: expected {blocks.RULE}, and not `latest` or a version's number; got {blocks.shown(alias)}")
-    with fetching.connected() as client:
+    with connected(chosen(), timeout=30) as (client, _):
         found_versions = registry.versions(client, key, registry.weights(folder))
         if not found_versions:
             raise UserError(f"{key}: the server does not have its weights yet; `make mlflow-sync` registers them")

@@ -1,12 +1,13 @@
-"""Tables and numbers for people."""
+"""Tables and numbers for people, and where a command writes."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regen.errors import shown
+from regen.errors import UserError, shown
 
 if TYPE_CHECKING:
     import click
@@ -19,6 +20,28 @@ def say(what: object, err: bool = False) -> None:
     import click
 
     click.echo("\n".join(map(shown, str(what).split("\n"))), err=err)
+
+
+def png(out: Path) -> None:
+    """Refuse a picture of another kind.
+
+    Raises:
+        UserError: `--out` does not end in .png.
+    """
+    if out.suffix != ".png":
+        raise UserError(f"--out {out}: expected a name that ends in .png")
+
+
+def written(out: Path, write: Callable[[], object]) -> None:
+    """Write what `--out` names.
+
+    Raises:
+        UserError: it cannot be written there.
+    """
+    try:
+        write()
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror or error}") from None
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from regen.tracking import launch, state
+from regen.tracking.connection import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,7 +73,7 @@ class _Courier:
 
     def deliver(self, letter: dict[str, Any]) -> None:
         from regen.tracking import registry
-        from regen.tracking.mirror import Sender, connect
+        from regen.tracking.mirror import Sender
 
         uri = state.server()
         try:

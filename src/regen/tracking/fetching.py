@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regen import blocks, families
 from regen.errors import UserError
 from regen.tracking import secrets, state
-from regen.tracking.follow import quieten
-from regen.tracking.launch import reason
+from regen.tracking.connection import chosen, connected
 from regen.tracking.registry import WEIGHTS, weights
 
 if TYPE_CHECKING:
@@ -34,39 +30,16 @@ def load(address: str) -> GenerativeModel:
         UserError: no such model, alias or version; a server that cannot be reached; files that are damaged, not those that were
             registered, or of another version of regen.
     """
-    with connected() as client:
+    uri = chosen()
+    with connected(uri, timeout=30) as (client, _):
         version = find(client, address)
         with tempfile.TemporaryDirectory() as place:
             import mlflow.artifacts
 
-            uri = secrets.handed_over(state.store(state.server()))
-            fetched = mlflow.artifacts.download_artifacts(version.source, dst_path=place, tracking_uri=uri)
+            store = secrets.handed_over(state.store(uri))
+            fetched = mlflow.artifacts.download_artifacts(version.source, dst_path=place, tracking_uri=store)
             folder = next(iter(sorted(Path(fetched).glob("artifacts/*/model.json"))), Path(fetched) / "model.json").parent
             return _loaded(folder, address, version)
-
-
-@contextmanager
-def connected() -> Iterator[MlflowClient]:
-    """Give a client of the tracking server.
-
-    Raises:
-        UserError: tracking is off, MLflow is not installed, or the server cannot be used, also later, within.
-    """
-    uri = state.server()
-    if not uri:
-        raise UserError("tracking is off: MLFLOW_TRACKING_URI is empty; set it to the server that has the models")
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError("mlflow is not installed; install it with `make setup`")
-    quieten(timeout=30)
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from regen.tracking.mirror import connect
-
-    try:
-        yield connect(uri)[0]
-    except (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError) as error:
-        raise UserError(f"{secrets.shown(uri)}: the tracking server can't be used ({reason(error)})") from None
 
 
 def find(client: MlflowClient, address: str) -> ModelVersion:

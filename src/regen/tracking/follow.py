@@ -15,28 +15,13 @@ from typing import TextIO
 from filelock import FileLock
 
 from regen.tracking import courier, lineage, state
+from regen.tracking.connection import connect, quieten
 from regen.tracking.courier import GRACE
 from regen.tracking.launch import reason
 from regen.tracking.secrets import CleanLog, shown
 
 POLL = 1.0  # seconds between two looks at the files
 SLOWEST_POLL = 30.0  # while the server does not answer
-
-
-def quieten(timeout: int) -> None:
-    """Set MLflow's environment, before it is imported: bounded waits, no own retries, nothing sent anywhere else.
-
-    MLflow would repeat a request whose answer was lost, and so store a point twice; we ask what arrived first.
-    """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout))
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ |= {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    }
 
 
 def follow(folder: Path, mode: str, box: Path, after: float) -> None:
@@ -92,7 +77,7 @@ class _Follower:
 
     def run(self, parent: int, ended: threading.Event) -> None:
         from regen.tracking.machine import Machine, watched
-        from regen.tracking.mirror import Sender, connect
+        from regen.tracking.mirror import Sender
 
         uri = state.server()
         sender, machine, delay = None, None, POLL

@@ -8,53 +8,24 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from contextlib import nullcontext
 from os import environ
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.data.dataset_source_registry import get_dataset_source_from_json
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
-from mlflow.exceptions import MlflowException
 
 from regen import paths
 from regen.tracking import cells, launch, lineage, secrets, state
 from regen.tracking.values import finite, flat, named, picture
 
 BATCH = 500  # points in one request; MLflow takes 1,000
-KIND = {"mlflow.experimentKind": "custom_model_development"}  # MLflow's pages then begin with runs, and not with chats
 
 
 class DeletedRunError(Exception):
     """Somebody deleted the run on the server."""
-
-
-def connect(uri: str) -> tuple[MlflowClient, str]:
-    """Return a client and the experiment's id, both created where missing.
-
-    One experiment, `regen`, holds the models of all data sets: MLflow compares runs within an experiment, filters them
-    by model and shows their data set in a column. `MLFLOW_EXPERIMENT_NAME` chooses another.
-    """
-    database = state.database(uri)
-    if database and not database.parent.is_dir():  # MLflow would try for minutes
-        raise NotADirectoryError(f"{database.parent}: no such folder")
-    name = environ.get("MLFLOW_EXPERIMENT_NAME") or "regen"
-    with FileLock(f"{database}.lock", timeout=120) if database else nullcontext():  # mlflow's schema creation races
-        client = MlflowClient(tracking_uri=secrets.handed_over(state.store(uri)))
-        if found := client.get_experiment_by_name(name):
-            return client, found.experiment_id
-        # A server has its own place for artefacts; a database would put them into the working directory.
-        place = database.parent if database else paths.root()
-        location = None if re.match(r"https?:|databricks", uri) else (place / "mlartifacts").resolve().as_uri()
-        try:
-            return client, client.create_experiment(name, location, KIND)
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_ALREADY_EXISTS" and (found := client.get_experiment_by_name(name)):
-                return client, found.experiment_id  # another process was faster
-            raise
 
 
 class DamagedNoteError(Exception):
@@ -73,7 +44,7 @@ class Sender:
         """Find or create the run and ask what it has.
 
         Args:
-            client, experiment, uri, folder: see `connect` and `state.folder`.
+            client, experiment, uri, folder: see `connection.connect` and `state.folder`.
             run: the one that was noted here, where somebody has just asked for it.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import tenacity
 from regen import paths
 from regen.errors import UserError
 from regen.tracking import cells, lineage, state
-from regen.tracking.follow import quieten
+from regen.tracking.connection import chosen, connected, failures
 from regen.tracking.launch import reason
 from regen.tracking.secrets import shown
 
@@ -31,30 +30,23 @@ def sync() -> None:
     Raises:
         UserError: the server can't be reached, or mlflow is not installed.
     """
-    uri = state.server()
-    if not uri:
+    if not state.server():
         print("tracking is off: MLFLOW_TRACKING_URI is empty")
         return
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError("mlflow is not installed, so there is nothing to send with; install it with `make setup`")
+    uri = chosen()
     behind = state.box() / "behind"  # named after the environment that is changed next
-    quieten(timeout=10)
     here = _note_restored()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from regen.tracking.mirror import connect
-
-    failures = (MlflowException, SQLAlchemyError, OSError, ImportError, ValueError)  # a driver that is missing, an odd address
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(failures),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_exponential(max=4),
-        reraise=True,
-    )
     lines, left = 0, list[str]()
-    try:
-        client, experiment = connect(uri)  # a server that is not there is noticed at the first call
+    with connected(uri, timeout=10, otherwise="; nothing is lost: run `make mlflow-sync` again when it can") as (
+        client,
+        experiment,
+    ):
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(failures(uri)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(max=4),
+            reraise=True,
+        )
         concerned = [noted for noted in (_Noted.of(folder, uri, here) for folder in state.folders()) if noted.concerns]
         runs = retrying(_runs, client, experiment, [str(noted.sent.get("run_id")) for noted in concerned])
         for noted in concerned:
@@ -70,9 +62,6 @@ def sync() -> None:
         for line in retrying(_close_orphans, client, experiment, uri):
             print(line, flush=True)
             lines += 1
-    except failures as error:
-        problem = f"{shown(uri)}: the tracking server can't be used ({reason(error)})"
-        raise UserError(f"{problem}; nothing is lost: run `make mlflow-sync` again when it can") from None
     behind.unlink(missing_ok=True)
     if left:
         raise UserError(f"{shown(uri)}: not sent, for the reasons above: {', '.join(sorted(left))}; what is complete was sent")

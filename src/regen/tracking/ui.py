@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,7 +10,7 @@ import webbrowser
 
 from regen.errors import UserError
 from regen.tracking import secrets, state
-from regen.tracking.follow import quieten
+from regen.tracking.connection import chosen, quieten
 
 
 def show(port: int) -> None:
@@ -22,9 +21,7 @@ def show(port: int) -> None:
     Raises:
         UserError: tracking is off, there is no such page, or MLflow is not installed or fails.
     """
-    uri = state.server()
-    if not uri:
-        raise UserError("tracking is off: MLFLOW_TRACKING_URI is empty; unset it for mlflow.db, or set it to a server")
+    uri = chosen()
     if re.match("https?:", uri):
         address = re.sub(r"//.*@", "//", uri)  # the browser asks for user and password itself
         print(f"MLflow: {address}")
@@ -33,8 +30,6 @@ def show(port: int) -> None:
     if not re.match(r"(sqlite|mysql|mssql|postgresql)(\+\w+)?://", uri):  # MLflow prints another one whole, with its password
         raise UserError("MLFLOW_TRACKING_URI: expected an address that begins with https://, http://, sqlite://, mysql://, "
                         f"mssql:// or postgresql://, got {secrets.shown(uri)}")  # fmt: skip
-    if importlib.util.find_spec("mlflow") is None:
-        raise UserError("mlflow is not installed; install it with `make setup`")
     quieten(timeout=10)
     print(f"MLflow: http://127.0.0.1:{port} shows {secrets.shown(uri)}; Ctrl-C ends it", flush=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
