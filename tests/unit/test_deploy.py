@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LOCK = DEPLOY.parent / "requirements.lock"
+
+
+def composed() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
 
 
 def test_the_server_has_the_versions_of_its_clients() -> None:
@@ -21,7 +27,7 @@ def test_the_server_has_the_versions_of_its_clients() -> None:
 
 
 def test_images_are_pinned_and_nothing_listens_beyond_this_machine() -> None:
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    services = composed()["services"]
     images = [service["image"] for service in services.values() if "image" in service]
     images += re.findall(r"^FROM (\S+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     assert len(images) == 3
@@ -47,3 +53,45 @@ def test_a_script_says_what_it_wants(script: str) -> None:
     assert done.returncode == 1
     assert "DATABASE: postgresql://user:password@host:port" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_services_name_is_there() -> None:
+    services, declared = composed()["services"], composed()["volumes"].keys()
+    mounted = {volume.partition(":")[0] for service in services.values() for volume in service.get("volumes", [])}
+    assert {name for name in mounted if not name.startswith(".")} == declared
+    copied = re.findall(r"^COPY (.+) /app/$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)[0].split()
+    files = {*copied, *(name for name in mounted if name.startswith("."))}
+    assert [name for name in files if not (DEPLOY / name).is_file()] == []
+    run = {Path(name).name for name in re.findall(r"/app/(\w+)", services["mlflow"]["command"][-1])}
+    assert run == {"bucket", "serve"} <= set(copied)
+    assert all(name in services for service in services.values() for name in service.get("depends_on", {}))
+    waited = [name for service in services.values() for name, how in service.get("depends_on", {}).items()
+              if how["condition"] == "service_healthy"]  # fmt: skip
+    assert [name for name in waited if "healthcheck" not in services[name]] == []
+
+
+def test_a_service_is_told_what_its_scripts_want_and_nothing_else() -> None:
+    told = composed()["services"]["mlflow"]["environment"].keys()
+    scripts = "".join((DEPLOY / name).read_text() for name in ("serve", "backup", "bucket"))
+    wanted = set(re.findall(r': "\$\{(\w+):\?', scripts)) | set(re.findall(r'environ\["(\w+)"\]', scripts))
+    assert wanted <= told
+    assert {name for name in told if name not in scripts} == {"AWS_DEFAULT_REGION"}  # of boto3
+
+
+def test_the_store_gets_the_keys_in_a_file_that_nobody_else_reads(tmp_path: Path) -> None:
+    service = composed()["services"]["store"]
+    script = service["command"][0].replace("$$", "$").replace("/tmp/", f"{tmp_path}/")
+    (tmp_path / "weed").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "weed").chmod(0o755)
+    keys = {"AWS_ACCESS_KEY_ID": "anna", "AWS_SECRET_ACCESS_KEY": "0f9c"}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **keys}
+    done = subprocess.run([*service["entrypoint"], script], capture_output=True, text=True, env=environment, check=True)
+    assert f"-s3.config={tmp_path}/s3.json" in done.stdout.split()
+    assert (tmp_path / "s3.json").stat().st_mode & 0o077 == 0
+    (identity,) = json.loads((tmp_path / "s3.json").read_text())["identities"]
+    assert identity["credentials"] == [{"accessKey": "anna", "secretKey": "0f9c"}]
+
+
+def test_the_database_is_ready_when_it_listens_to_others() -> None:
+    check = composed()["services"]["postgres"]["healthcheck"]["test"]
+    assert check[check.index("--host") + 1] == "127.0.0.1"
