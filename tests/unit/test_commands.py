@@ -170,6 +170,7 @@ def test_before_the_first_commit_there_is_nothing_to_hold_figures_against(tmp_pa
     monkeypatch.chdir(tmp_path)
     said, code = command("verify")
     assert (said.startswith("error: revision: unknown revision 'HEAD'"), code) == (True, 1)
+    assert command("figures", "a_vae") == ("error: figures: no model has any yet; `dvc repro` measures them\n", 1)
 
 
 def test_equal_figures_are_verified(repository, command):

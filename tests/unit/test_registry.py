@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import io
 import json
 import os
@@ -256,6 +257,32 @@ def test_a_mistake_is_one_line(root: Path, command: Callable[..., tuple[str, int
     assert refused("models:/toy_vae/1").startswith("tracking is off")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert refused("models:/toy_vae/1").startswith("http://127.0.0.1:9: the tracking server can't be used (connection refused)")
+
+
+@pytest.mark.parametrize("body", [b"Permission denied", b'{"error_code": "PERMISSION_DENIED", "message": "READ\\nis needed"}'])
+def test_a_user_without_rights_is_told_so_in_one_line(
+    root: Path, body: bytes, command: Callable[..., tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    paths.model("toy_vae").mkdir(parents=True)
+    families.save(build("vae"), paths.model("toy_vae"), "s1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        said = f"error: {address}: the tracking server can't be used (not allowed (HTTP 403))\n"
+        assert command("promote", "toy_vae", "champion") == (said, 1)
+        assert command("sample", "models:/toy_vae@champion") == (said, 1)
+        server.shutdown()
 
 
 def test_a_model_of_another_version_of_regen_is_said_to_be_one(root: Path) -> None:

@@ -158,7 +158,9 @@ def model(name: str, revisions: list[Revision]) -> None:
     Raises:
         UserError: with the nearest one that has some.
     """
-    blocks.known(name, sorted({key for revision in revisions for key in revision.models()}), "figures", "model")
+    if not (measured := sorted({key for revision in revisions for key in revision.models()})):
+        raise UserError("figures: no model has any yet; `dvc repro` measures them")
+    blocks.known(name, measured, "figures", "model")
 
 
 def git(*arguments: str) -> str | None:

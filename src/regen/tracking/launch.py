@@ -34,6 +34,7 @@ REASONS = (
     ("Connection aborted", "connection closed"),
     ("error code 401", "user or password refused (HTTP 401)"),
     ("error code 403", "not allowed (HTTP 403)"),
+    ("PERMISSION_DENIED", "not allowed (HTTP 403)"),
 )
 PATIENCE = 3.0  # seconds that `finish` gives a mirror that has reached its server and is not behind
 
