@@ -25,8 +25,9 @@ from regen.tracking import cells as tracked
 from regen.tracking import launch, lineage, state
 from regen.tracking import sync as syncing
 from regen.tracking.connection import connect
-from regen.tracking.machine import Machine, watched
+from regen.tracking.machine import watched
 from regen.tracking.mirror import Sender
+from regen.tracking.pace import Pace
 from regen.tracking.sync import sync
 
 SOURCES = str(Path(launch.__file__).parents[2])
@@ -657,18 +658,27 @@ def test_the_machine_is_watched_while_a_model_trains(root: Path, monkeypatch: py
     sync()  # asks for what the run has, and finds what nobody sent from a file
 
 
-def test_examples_a_second_are_those_between_two_epochs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_a_second_are_noted_without_a_server_and_sent_once(childless: Path) -> None:
     made, experiment = connect(state.server())
     assert made.get_experiment(experiment).tags["mlflow.experimentKind"] == "custom_model_development"
-    machine = Machine(made, made.create_run(experiment).info.run_id)
-    source = state.Source.of(root)
-    for epoch, seconds in ((1, 1000), (2, 1000), (3, 1010)):  # of the second, the time is not known
-        source.history.write_text("epoch,examples\n" + "".join(f"{n},{n * 100}\n" for n in range(1, epoch + 1)))
-        os.utime(source.history, (seconds, seconds))
-        machine.look(source)
-    machine.end()
+    train(status=None)
+    folder, source = state.folder("vae", "s1"), state.Source.of(work())
+    for last in (3, 4):  # the second one after an interruption: it goes on from where the first was
+        looking = Pace(folder)
+        for epoch, seconds in ((1, 1000), (2, 1000), (3, 1010), (4, 1015))[:last]:
+            source.history.write_text("epoch,examples\n" + "".join(f"{n},{n * 100}\n" for n in range(1, epoch + 1)))
+            os.utime(source.history, (seconds, seconds))
+            looking.look(source)
+    assert (folder / "pace.csv").read_text() == "epoch,examples_per_second\n3,10\n4,20\n"  # of the second, the time is not known
+    assert runs() == []
+    sync()
+    sync()
     (run,) = runs()
-    assert run.data.metrics["system/examples_per_second"] == pytest.approx(10)
+    found = made.get_metric_history(run.info.run_id, "system/examples_per_second")
+    assert [(point.step, point.value) for point in found] == [(3, 10.0), (4, 20.0)]
+    train()
+    train()
+    assert not (folder / "pace.csv").exists()  # another training's
 
 
 @pytest.mark.parametrize(("said", "expected"), [(None, True), ("true", True), ("False", False), ("0", False)])

@@ -18,6 +18,7 @@ from regen.tracking import courier, lineage, state
 from regen.tracking.connection import connect, quieten
 from regen.tracking.courier import GRACE
 from regen.tracking.launch import reason
+from regen.tracking.pace import Pace
 from regen.tracking.secrets import CleanLog, shown
 
 POLL = 1.0  # seconds between two looks at the files
@@ -73,7 +74,9 @@ def _tags(folder: Path, mode: str) -> dict[str, str]:
 class _Follower:
     def __init__(self, folder: Path, tags: dict[str, str], voice: TextIO) -> None:
         self.folder, self.tags, self.voice = folder, tags, voice
+        self.source = state.Source.of(Path(state.training(folder).get("work", "")))
         self.said = False
+        self.pace = Pace(folder)
 
     def run(self, parent: int, ended: threading.Event) -> None:
         from regen.tracking.machine import Machine, watched
@@ -83,6 +86,7 @@ class _Follower:
         sender, machine, delay = None, None, POLL
         while True:
             last = ended.is_set()
+            self.pace.look(self.source)
             try:
                 if sender is None:
                     sender = Sender(*connect(uri), uri, self.folder)
@@ -96,10 +100,7 @@ class _Follower:
                 if last:
                     sender.deliver()
                 else:
-                    source = state.Source.of(Path(sender.training["work"]))
-                    sender.send(source)
-                    if machine:
-                        machine.look(source)
+                    sender.send(self.source)
                 state.say(self.folder, "ready")
                 delay = POLL
             except Exception as error:

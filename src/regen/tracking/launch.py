@@ -119,6 +119,7 @@ def mirrored(key: str, signature: str, params: Mapping[str, Any], dataset: str, 
         before = state.training(folder)
         if before.get("status", "FINISHED") == "FINISHED" or not state.ours(before):  # none, a complete one, another clone's
             before = {"training": uuid.uuid4().hex, "attempt": 0, "started": state.milliseconds()}
+            (folder / "pace.csv").unlink(missing_ok=True)  # of another training
         work = (paths.training(key) / signature).resolve()
         attempt = before["attempt"] + 1
         training = {

@@ -18,7 +18,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 
 from regen import paths
-from regen.tracking import cells, launch, lineage, secrets, state
+from regen.tracking import cells, launch, lineage, pace, secrets, state
 from regen.tracking.values import finite, flat, named, picture
 
 BATCH = 500  # points in one request; MLflow takes 1,000
@@ -88,7 +88,7 @@ class Sender:
 
     def send(self, source: state.Source) -> None:
         """Send the points, images and figures that the run lacks."""
-        self._send_points(self._history(source) + self._evaluation(source))
+        self._send_points(self._history(source) + self._history(pace.noted(self.folder), "system") + self._evaluation(source))
         pictures = source.pictures()
         if pictures:
             self._send_images(pictures)
@@ -197,11 +197,11 @@ class Sender:
         self._remember(run_id=created.info.run_id)
         return created
 
-    def _history(self, source: state.Source) -> list[Metric]:
+    def _history(self, source: state.Source, group: str = "train") -> list[Metric]:
         metrics = []
         for epoch, values in source.rows():
             for column, value in values.items():
-                key = named(f"train/{column}")
+                key = named(f"{group}/{column}")
                 if key not in self.latest or epoch > self.latest[key][0]:  # sent in order: who has one has those before it
                     time = self.note["times"].setdefault(str(epoch), state.milliseconds())
                     metrics.append(Metric(key, finite(value), time, epoch))

@@ -3,6 +3,7 @@
     training.json   one training: identity, attempt, params, tags, status       written by the stage (`launch`)
     files-<time>/   its files once it has ended, until the server has them      written by the stage (`launch`)
     sent.json       run id and what was sent to each server, time stamps        written by the sender, under `lock`
+    pace.csv        examples a second, an epoch a line                          written by the mirror
     mirror          how the mirror fares: waiting, starting, ready or behind    written by the sender
     log             what libraries and tracebacks of the sender said
 
@@ -224,9 +225,9 @@ class Source:
     figures: Path
 
     @staticmethod
-    def of(path: Path) -> Source:
+    def of(path: Path, history: str = "history.csv") -> Source:
         """Files below a trainer's work folder, a model's folder or a snapshot."""
-        return Source(path / "history.csv", path / "progress", path / "metrics.json", path / "figures")
+        return Source(path / history, path / "progress", path / "metrics.json", path / "figures")
 
     @staticmethod
     def workspace(key: str) -> Source:
