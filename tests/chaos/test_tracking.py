@@ -180,7 +180,9 @@ def test_a_server_that_refuses(proxy: Proxy, server: int, tmp_path: Path) -> Non
     assert finish < LONG
     assert len(lines) == 1
     assert "connection refused" in lines[0]
-    failed = subprocess.run([sys.executable, "-m", "regen.tracking", "sync"], capture_output=True, text=True, timeout=3000)
+    for name in ("params.yaml", "dvc.yaml"):
+        Path(name).touch()
+    failed = subprocess.run([sys.executable, "-m", "regen.cli", "sync"], capture_output=True, text=True, timeout=3000)
     assert failed.returncode == 1
     assert re.fullmatch(
         r"error: http://127.0.0.1:\d+: the tracking server can't be used \(connection refused\); .*\n", failed.stderr

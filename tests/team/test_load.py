@@ -46,13 +46,15 @@ def test_many_runs_are_sent_once_and_then_nothing_is(tmp_path: Path) -> None:
     with parts.postgres() as database, parts.s3(tmp_path, "mlflow") as store:
         address = f"{database.address}/mlflow"
         with parts.mlflow(tmp_path, database.address, store.address, "anna") as server:
+            for name in ("params.yaml", "dvc.yaml"):
+                (tmp_path / name).touch()
             for n in range(RUNS):
                 trained(tmp_path, n)
             source = str(Path(launch.__file__).parents[2])
             environment = {**os.environ, "PYTHONPATH": source, "MLFLOW_TRACKING_URI": server.of("anna")}
 
             def sync() -> None:
-                command = [sys.executable, "-m", "regen.tracking", "sync"]
+                command = [sys.executable, "-m", "regen.cli", "sync"]
                 subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
 
             first = seconds(sync)

@@ -47,6 +47,8 @@ class Trainings:
     def of(self, *keys: str) -> Iterator[None]:
         """A training of each model, until the end of the block at the latest."""
         self.folder.mkdir()
+        for name in ("params.yaml", "dvc.yaml"):
+            (self.folder / name).touch()
         command = [sys.executable, "-c", TRAINER]
         try:
             for key in keys:
@@ -73,7 +75,7 @@ class Trainings:
 
     def sync(self) -> subprocess.CompletedProcess[str]:
         """`regen sync`."""
-        command = [sys.executable, "-m", "regen.tracking", "sync"]
+        command = [sys.executable, "-m", "regen.cli", "sync"]
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
 
     def synced(self) -> bool:

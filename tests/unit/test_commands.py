@@ -315,8 +315,15 @@ def test_help_imports_no_torch():
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == "set()"
-    for name in ("answer", "sample", "check", "sync", "figures", "changes", "compare", "best", "machine", "verify"):
+    for name in ("answer", "sample", "serve", "check", "sync", "figures", "changes", "compare", "best", "machine", "verify"):
         assert f"\n  {name} " in done.stdout
+
+
+def test_a_repository_is_found_and_a_sync_begun_without_torch():
+    code = "import sys; from regen import cli; from regen.tracking import sync; cli._here(); print('torch' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    assert done.stdout == "False\n"
 
 
 def test_what_somebody_else_wrote_reaches_no_terminal_raw(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,15 +30,15 @@ def promote(key: str, alias: str, force: bool) -> str:
     """
     folder = paths.model(key)
     if not (folder / "model.json").is_file():
-        found = [path.parent.name for path in paths.MODELS.glob("*/model.json")]
-        raise UserError(f"{folder}: no such model{blocks.suggestion(key, found) if found else ''}")
+        here = [path.parent.name for path in paths.MODELS.glob("*/model.json")]
+        raise UserError(f"{folder}: no such model{blocks.suggestion(key, here) if here else ''}")
     if not blocks.is_name(alias) or re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):  # these are MLflow's own
         raise UserError(f"alias: expected {blocks.RULE}, and not `latest` or a version's number; got {blocks.shown(alias)}")
     with connected(chosen(), timeout=30) as (client, _):
-        found_versions = registry.versions(client, key, registry.weights(folder))
-        if not found_versions:
+        found = registry.versions(client, key, registry.weights(folder))
+        if not found:
             raise UserError(f"{key}: the server does not have its weights yet; `make mlflow-sync` registers them")
-        version = client.get_model_version(key, found_versions[0].version)
+        version = found[0]
         number = client.get_registered_model(key).aliases.get(alias)
         before = client.get_model_version(key, number) if number else None
         if before and before.version == version.version:

@@ -9,11 +9,13 @@ import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regen import blocks, documents, paths
 from regen.errors import UserError
-from regen.metrics.values import Measured
+
+if TYPE_CHECKING:
+    from regen.metrics.values import Measured  # imports torch, for which `regen sync` would wait a second
 
 WORKSPACE = "workspace"
 

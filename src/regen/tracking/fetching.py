@@ -56,15 +56,15 @@ def find(client: MlflowClient, address: str) -> ModelVersion:
         near = blocks.suggestion(name, list(registered)) if registered else ""
         raise UserError(f"{address}: no registered model {blocks.shown(name)}{near}")
     if alias:
-        aliases = client.get_registered_model(name).aliases
+        aliases = registered[name].aliases
         if alias not in aliases:
             near = blocks.suggestion(alias, list(aliases)) if aliases else f"; `regen promote {name} {alias}` sets it"
             raise UserError(f"{address}: no alias {blocks.shown(alias)}{near}")
         number = aliases[alias]
-    numbers = [str(version.version) for version in client.search_model_versions(f"name = '{name}'")]
-    if str(number) not in numbers:
-        raise UserError(f"{address}: no version {number}{blocks.suggestion(str(number), numbers) if numbers else ''}")
-    return client.get_model_version(name, str(number))
+    versions = {str(version.version): version for version in client.search_model_versions(f"name = '{name}'")}
+    if str(number) not in versions:
+        raise UserError(f"{address}: no version {number}{blocks.suggestion(str(number), list(versions)) if versions else ''}")
+    return versions[str(number)]
 
 
 def _loaded(folder: Path, address: str, version: Any) -> GenerativeModel:

@@ -197,7 +197,7 @@ def git(*arguments: str) -> str | None:
 def spawn(folder: Path, mode: str, after: float) -> subprocess.Popen[bytes]:
     """Start the child that sends what is noted in `folder`, once the pipe to it is closed or after some seconds."""
     return subprocess.Popen(
-        [sys.executable, "-m", "regen.tracking", "mirror", str(folder), mode, str(state.box()), str(after)],
+        [sys.executable, "-m", "regen.tracking", str(folder), mode, str(state.box()), str(after)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": _python_path(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
