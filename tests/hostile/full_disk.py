@@ -45,6 +45,8 @@ PARAMS = {
         "diabetes": {"kind": "diabetes", "source": "scikit-learn", "test_fraction": 0.2},
         "digits": {"kind": "mnist", "source": "mirror"},
         "brains": {"kind": "brains", "source": "folder", "path": "pictures", "tile": 16},
+        "photos": {"kind": "images", "source": "folder", "path": "pictures", "size": 8},
+        "classrooms": {"kind": "classrooms", "source": "generated", "graphs": 4, "test_graphs": 4, "nodes": 5},
     },
     "queries": {"sums": {"digits": "digits", "operand_digits": 1}},
     "encodings": {"latents": {"dataset": "digits", "model": "vae"}},
@@ -57,24 +59,49 @@ PARAMS = {
     },
     "studies": {"seeds": {"model": "lstm", "vary": {"seed": [0, 1]}, "show": ["nats_per_pixel"]}},
 }  # fmt: skip
+OTHERS = {  # a model of each other task: its evaluation is its own, while it is trained and exported as those above
+    "answers": {"dataset": "sums", "classifier": "none", "family": "seq2seq", "source": "text", "target": "text", "hidden": 8,
+                "embedding": 4, "epochs": 1, "batch_size": 20, "learning_rate": 1e-3},
+    "flow": {"dataset": "latents", "classifier": "none", "family": "flow", "hidden": 8, "blocks": 1, "steps": 4, "epochs": 1,
+             "batch_size": 20, "learning_rate": 1e-3},
+    "mixture": {"dataset": "latents", "classifier": "none", "family": "gaussian_mixture", "components": 2},
+    "graph": {"dataset": "classrooms", "classifier": "none", "family": "random_graph"},
+    "ppca": {"dataset": "digits", "classifier": "none", "family": "ppca", "latent_dim": 2},
+    "tiles": {"dataset": "brains", "classifier": "none", "family": "autoencoder", "latent_dim": 2, "channels": [4, 8],
+              "epochs": 1, "steps_per_epoch": 2, "batch_size": 4, "learning_rate": 1e-3},
+}  # fmt: skip
+SLOW = ("tiles",)  # left out where attempts are few
+FEW = 2  # attempts up to which a stage of OTHERS is stopped at one place, if at all
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of dvc.yaml, and what it writes."""
+    """One command of dvc.yaml, and what it writes.
+
+    Attributes:
+        places: where it is stopped at most, where attempts are few.
+    """
 
     script: str
     key: str
     outs: tuple[str, ...]
+    places: int | None = None
+
+    def moments(self, enough: int, attempts: int) -> list[int]:
+        """Return how much is left in each attempt: so many of 0 ... enough - 1, evenly spaced; all of them for 0 attempts."""
+        if self.places is not None and 0 < attempts <= FEW:
+            return [enough // 2][: self.places]
+        return sorted({enough * part // attempts for part in range(attempts)}) if 0 < attempts < enough else [*range(enough)]
 
     def __str__(self) -> str:
         return f"{self.script} {self.key}".strip()
 
 
+SETS = [key for key in PARAMS["datasets"] if key != "digits"]
 STAGES = [
     Stage("check", "", ("data/code", "models/none")),
-    *(Stage("download", key, (f"data/raw/{key}",)) for key in ("letters", "diabetes", "brains")),
-    *(Stage("prepare", key, (f"data/prepared/{key}",)) for key in ("letters", "diabetes", "brains")),
+    *(Stage("download", key, (f"data/raw/{key}",)) for key in SETS),
+    *(Stage("prepare", key, (f"data/prepared/{key}",)) for key in SETS),
     Stage("queries", "sums", ("data/prepared/sums",)),
     *(Stage("train", key, (f"models/{key}",)) for key in PARAMS["models"]),
     Stage("encode", "latents", ("data/prepared/latents",)),
@@ -86,13 +113,35 @@ STAGES = [
     Stage("study", "seeds", ("studies/seeds",)),
     Stage("report", "", ("reports",)),
 ]
-SLOW = {"study"}  # starts processes
+
+
+def others(attempts: int) -> Iterator[Stage]:
+    """Yield the stages of OTHERS: where attempts are few, their evaluations alone are stopped."""
+    few = 0 < attempts <= FEW
+    for key in OTHERS:
+        if not few or key not in SLOW:
+            yield Stage("train", key, (f"models/{key}",), places=0)
+            yield Stage("evaluate", key, (f"metrics/{key}.json", f"metrics/context/{key}.json", f"figures/{key}"), places=1)
+        if not few:
+            yield Stage("export", key, (f"exports/{key}",))
+
+
+def stages(folder: Path, attempts: int) -> Iterator[Stage]:
+    """Yield all stages; those of OTHERS come last, with a params.yaml of their own, as a report is of all its models."""
+    yield from STAGES
+    shutil.rmtree(folder / "data/runtime")
+    yield Stage("runtime", "", ("data/runtime",))
+    models = {**PARAMS["models"], **OTHERS}
+    (folder / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "models": models}, sort_keys=False))
+    yield from others(attempts)
 
 
 def furnish(folder: Path) -> None:
     """Lay out what the stages start from: params.yaml, a prepared data set, and pictures of brains."""
     draw = np.random.default_rng(0)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS, sort_keys=False))
+    (folder / "tmp").mkdir()
+    tempfile.tempdir = str(folder / "tmp")  # on the disk that fills up, as it is where there is one disk
     _prepare_digits(folder, draw)
     (folder / "data/runtime").mkdir(parents=True)
     for name in ("ort.js", "wasm.js"):  # what the stage `runtime` would download; the report copies it
@@ -165,11 +214,6 @@ class Disk:
         subprocess.run(["mount", "-o", f"remount,size={size},nr_inodes={count}", self.place], check=True)
 
 
-def moments(enough: int, attempts: int) -> list[int]:
-    """Return how much is left in each attempt: so many of 0 ... enough - 1, evenly spaced; all of them for 0 attempts."""
-    return sorted({enough * part // attempts for part in range(attempts)}) if 0 < attempts < enough else [*range(enough)]
-
-
 def attempt(
     stage: Stage, folder: Path, expected: dict[str, str], failing: Callable[[], tuple[int, str]], mend: Callable[[], None]
 ) -> str:
@@ -177,7 +221,10 @@ def attempt(
     status, said = failing()
     lines = [line for line in said.splitlines() if line.startswith("error:")]
     left = digests(folder, stage.outs)
+    scratch = [path.name for path in (folder / "tmp").iterdir()]
     mend()
+    if scratch:
+        return f"left in the temporary folder: {scratch}"
     if status == 0:
         return "" if left == expected else f"ended well and left other files: {sorted(left)}"
     if status != 1 or "Traceback" in said or not lines or not all(SAID.match(line) for line in lines):
@@ -195,11 +242,38 @@ def attempt(
     return ""
 
 
+def stand_in(cache: Path) -> None:
+    """Let the stage `runtime` take a small file in place of each of its own: one of 10 MB says no more of a disk.
+
+    They stand in a cache of downloads beside what that of the user holds, such as the report's library.
+    """
+    from regen.data.download import places
+    from regen.data.download.mirrors import File
+    from regen.export import runtime
+
+    cache.mkdir()
+    for kept in places.cache().iterdir():
+        if kept.is_file():
+            (cache / kept.name).symlink_to(kept)
+    os.environ["REGEN_CACHE"] = str(cache)
+    files = []
+    for file in runtime.FILES:
+        content = file.name.encode() * 1000
+        digest = hashlib.sha256(content).hexdigest()
+        (cache / digest).write_bytes(content)
+        files.append(File(file.name, digest, len(content), ()))
+    runtime.FILES = tuple(files)  # type: ignore[assignment]  # of as many as there are
+
+
 def warm() -> None:
     """Import what the stages import, once for all of them."""
-    for name in ("checks", "data.sets.brains", "data.sets.letters", "data.sets.diabetes", "training.run", "evaluation.run",
-                 "evaluation.images", "evaluation.letters", "evaluation.regression", "models.vae", "models.pixel_lstm",
-                 "estimators.linear_regression", "export.run", "report.page", "studies.cells", "tracking.launch"):  # fmt: skip
+    for name in ("checks", "data.sets.brains", "data.sets.letters", "data.sets.diabetes", "data.sets.images",
+                 "data.sets.classrooms", "training.run", "evaluation.run", "evaluation.images", "evaluation.letters",
+                 "evaluation.regression", "evaluation.arithmetic", "evaluation.flows", "evaluation.mixtures",
+                 "evaluation.graphs", "evaluation.components", "models.vae", "models.pixel_lstm", "models.seq2seq",
+                 "models.flow", "estimators.linear_regression", "estimators.gaussian_mixture", "estimators.random_graph",
+                 "estimators.ppca", "export.run", "export.runtime", "report.page", "studies.cells",
+                 "tracking.launch"):  # fmt: skip
         importlib.import_module(f"regen.{name}")
     others = (
         "matplotlib.figure",
@@ -219,7 +293,7 @@ def full(place: Path, attempts: int, chosen: str) -> Iterator[str]:
     folder = place / "regen"
     folder.mkdir()
     furnish(folder)
-    for stage in STAGES:
+    for stage in stages(folder, attempts):
         before = disk.used()
         shutil.copytree(folder, place.parent / "before", symlinks=True, dirs_exist_ok=True)
         status, said = run(stage, folder)
@@ -230,7 +304,8 @@ def full(place: Path, attempts: int, chosen: str) -> Iterator[str]:
         reset(folder, place.parent / "before")
         pages, files = (after[0] - before[0]) // PAGE * 2 + 2, (after[1] - before[1]) * 2 + 2  # outs, and the same beside them
         if chosen in str(stage):
-            cases = [("pages", n) for n in moments(pages, attempts)] + [("files", n) for n in moments(files, attempts)]
+            cases = [("pages", n) for n in stage.moments(pages, attempts)]
+            cases += [("files", n) for n in stage.moments(files, attempts)] if stage.places is None else []
             for what, n in cases:
                 disk.leave(**{what: n})
                 wrong = attempt(stage, folder, expected, partial(run, stage, folder), disk.leave)
@@ -248,7 +323,7 @@ def limits(place: Path, attempts: int, chosen: str) -> Iterator[str]:
     folder = place / "regen"
     folder.mkdir()
     furnish(folder)
-    for stage in STAGES:
+    for stage in stages(folder, attempts):
         shutil.copytree(folder, place.parent / "before", symlinks=True, dirs_exist_ok=True)
         status, said = run(stage, folder)
         assert status == 0, f"{stage}: {said}"
@@ -256,7 +331,7 @@ def limits(place: Path, attempts: int, chosen: str) -> Iterator[str]:
         shutil.copytree(folder, place.parent / "after", symlinks=True)
         largest = max((folder / name).stat().st_size for name in expected)
         reset(folder, place.parent / "before")
-        for size in moments(largest, attempts) if chosen in str(stage) else ():
+        for size in stage.moments(largest, attempts) if chosen in str(stage) else ():
             wrong = attempt(stage, folder, expected, partial(run, stage, folder, partial(limit, size)), lambda: None)
             print(f"{stage}: files of {size} bytes" + (f": {wrong}" if wrong else ""), flush=True)
             if wrong:
@@ -290,6 +365,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as outer:
         place = Path(outer) / "disk"
         place.mkdir()
+        stand_in(Path(outer) / "cache")
         try:
             wrong = list((full if given.how == "full" else limits)(place, given.attempts, given.stage))
         finally:
