@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,10 +17,13 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from mlflow import MlflowClient
 
 from regen.tracking import launch
 from regen.tracking.sync import sync
+from tests.chaos import kills
+from tests.hostile.passwords import BASIC, address, command_lines, leaks
 
 SOURCES = str(Path(launch.__file__).parents[2])
 EPOCHS = 6
@@ -51,6 +55,7 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self.target, self.mode, self.lost = target, "forward", 0
+        self.asked: set[bytes] = set()  # what requests said to be let in
         self.listener: socket.socket | None = None
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
@@ -92,6 +97,8 @@ class Proxy:
             while data := source.recv(65536):
                 if request and re.match(rb"POST .*/runs/(log-batch|create) ", data):
                     storing.set()
+                if request:
+                    self.asked |= set(re.findall(rb"(?i)^authorization: (.*)\r$", data, re.MULTILINE))
                 if not request and self.mode == "lose" and storing.is_set() and self.lost < 3:
                     self.lost += 1
                     break
@@ -252,3 +259,39 @@ def test_a_server_whose_answers_are_lost(proxy: Proxy, server: int, tmp_path: Pa
     train(pause=1.3)
     assert proxy.lost > 0
     assert_sync_completes(server, tmp_path.name)
+
+
+def test_a_training_that_is_sent_leaves_its_servers_password_nowhere(
+    server: int, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Data, training and evaluation of a tiny model, all as DVC would run them; what is sent is sent."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(proxy.port))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")  # so that what a connection sets is taken back
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(kills.tiny(), sort_keys=False))
+    seen = set[str]()
+    for stage, key in (("download", "letters"), ("prepare", "letters"), ("train", "lstm"), ("evaluate", "lstm")):
+        process = subprocess.Popen([sys.executable, f"{SOURCES}/../stages/{stage}.py", key])
+        while process.poll() is None:
+            seen |= set(command_lines().splitlines())
+            time.sleep(0.1)
+        assert process.returncode == 0
+    client = MlflowClient(tracking_uri=f"http://127.0.0.1:{server}")
+    end = time.monotonic() + 300
+    while True:  # the courier has some seconds to go
+        seen |= set(command_lines().splitlines())
+        found = client.get_experiment_by_name(tmp_path.name)
+        runs = list(client.search_runs([found.experiment_id])) if found else []
+        if [run for run in runs if run.info.status == "FINISHED" and "eval/nats_per_pixel" in run.data.metrics]:
+            break
+        assert time.monotonic() < end, [run.to_dictionary() for run in runs]
+        time.sleep(0.5)
+    sync()
+    sent = json.dumps([run.to_dictionary() for run in client.search_runs([found.experiment_id])])
+    said = capfd.readouterr()
+    if sys.platform == "linux":
+        assert any("regen.tracking mirror" in line for line in seen)
+    assert "train/nats_per_pixel" in sent
+    assert leaks(tmp_path, said.out, said.err, sent, *seen) == []
+    assert proxy.asked == {f"Basic {BASIC}".encode()}  # it was used all the same

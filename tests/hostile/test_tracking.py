@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import http.server
 import json
 import os
@@ -13,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,10 +27,9 @@ from regen import cli
 from regen.errors import UserError
 from regen.tracking import launch, secrets, state, ui
 from regen.tracking.sync import sync
+from tests.hostile.passwords import BASIC, FORMS, PASSWORD, address, command_lines, leaks
 
 SOURCES = str(Path(launch.__file__).parents[2])
-PASSWORD = "tr0ub4dor&3/@x"  # with characters that an address has to hide
-FORMS = [PASSWORD, quote(PASSWORD, safe=""), quote(PASSWORD), base64.b64encode(f"anna:{PASSWORD}".encode()).decode(), "tr0ub4dor"]
 TRAINER = """
 import sys, time
 from pathlib import Path
@@ -113,23 +110,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[http.server.ThreadingHTTP
         server.shutdown()
 
 
-def leaks(folder: Path, *texts: str) -> list[str]:
-    """Return where a password stands: in the files below a folder, or in texts."""
-    found = [
-        str(path) for path in folder.rglob("*") if path.is_file() and any(form.encode() in path.read_bytes() for form in FORMS)
-    ]
-    return found + [text for text in texts if any(form in text for form in FORMS)]
-
-
-def command_lines() -> str:
-    """Return what `ps` shows everybody."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return "\n".join(lines)
-
-
 @pytest.mark.parametrize("server", ["401", "500", "redirects", "hangs up"], indirect=True)
 def test_a_password_stays_in_the_environment(
     root: Path,
@@ -138,8 +118,7 @@ def test_a_password_stays_in_the_environment(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """What a followed training and a sync leave: files, what they print, and what `ps` shows meanwhile."""
-    uri = f"http://anna:{quote(PASSWORD, safe='')}@127.0.0.1:{server.server_address[1]}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address(server.server_address[1]))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "")  # so that what a connection sets is taken back
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "")
@@ -164,8 +143,7 @@ def test_a_password_stays_in_the_environment(
         assert "-m regen.tracking " in seen
     assert "Traceback" not in said.err
     assert leaks(root, said.out, said.err, str(refused.value), *seen.splitlines()) == []
-    expected = "Basic " + base64.b64encode(f"anna:{PASSWORD}".encode()).decode()
-    assert set(server.asked) == {expected}  # type: ignore[attr-defined]  # it was used all the same
+    assert set(server.asked) == {f"Basic {BASIC}"}  # type: ignore[attr-defined]  # it was used all the same
 
 
 @pytest.mark.parametrize(
