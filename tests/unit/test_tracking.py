@@ -22,7 +22,7 @@ from PIL import Image
 
 from regen.errors import UserError
 from regen.tracking import cells as tracked
-from regen.tracking import launch, lineage, state
+from regen.tracking import courier, launch, lineage, state
 from regen.tracking import sync as syncing
 from regen.tracking.connection import connect
 from regen.tracking.machine import watched
@@ -379,6 +379,73 @@ def test_a_later_copy_is_the_later_one_whatever_the_clock_says(childless: Path, 
     with filelock.FileLock(folder / "lock"):
         evaluate()
     assert [state.Source.of(copy).measures().get("eval/psnr") for copy in state.snapshots(folder)] == [None, 21.5]
+
+
+def set_back(patch: pytest.MonkeyPatch) -> None:
+    """Let the clock that tells the date go back by a day at every look."""
+    now = [time.time_ns()]
+
+    def earlier() -> int:
+        now[0] -= 86_400 * 10**9
+        return now[0]
+
+    patch.setattr(time, "time_ns", earlier)
+    patch.setattr(time, "time", lambda: earlier() / 1e9)
+
+
+def told() -> list[Any]:
+    """What the server has of each run, but for dates and numbers that are drawn."""
+    found = []
+    for run in runs():
+        tags = {name: value for name, value in run.data.tags.items() if name in ("dvc.restored", "dvc.signature", "attempt")}
+        found.append((run.info.run_name, run.info.status, run.data.params, run.data.metrics, points(run), images(run), tags))
+    return sorted(found, key=repr)
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_clock_that_goes_back_sends_the_same(childless: Path, back: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed training, its second attempt, an evaluation and another one, each a day before the one before."""
+    if back:
+        set_back(monkeypatch)
+    train(2, status=None)
+    sync()
+    train(3)
+    evaluate(21.5)
+    lock()
+    sync()
+    evaluate(22.5)
+    os.utime("metrics/vae.json", (0, 0))
+    lock()
+    sync()
+    ((name, status, _, metrics, sent, pictures, tags),) = told()
+    assert (name, status, tags["attempt"], pictures) == ("vae", "FINISHED", "2", [1, 3])
+    assert set(sent.values()) == {1}
+    assert metrics["eval/psnr"] == 22.5  # the later one
+    assert metrics["train/loss"] == pytest.approx(1 / 3, abs=1e-6)
+
+
+def test_letters_are_delivered_to_the_same_end_though_the_clock_goes_back(
+    childless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation's letter then looks older than that of its training."""
+    monkeypatch.setattr(courier, "LINGER", 0.1)
+    monkeypatch.setattr(courier, "POLL", 0.05)
+    found = []
+    for key, back in (("a", False), ("b", True)):
+        with monkeypatch.context() as patch:
+            if back:
+                set_back(patch)
+            for mode in ("train", "evaluate"):
+                train(key=key) if mode == "train" else evaluate(key=key)
+                courier.post(state.box(), state.folder(key, "s1"), mode, {})
+            assert [state.read(path)["mode"] for path in courier.letters(state.box())] == (
+                ["evaluate", "train"] if back else ["train", "evaluate"]
+            )
+        courier.carry(state.box())
+        found.append([one[1:] for one in told() if one[0] == key])
+    assert found[0] == found[1]
+    assert found[0][0][0] == "FINISHED"
+    assert found[0][0][2]["eval/psnr"] == 21.5
 
 
 def test_what_a_server_says_reaches_no_terminal_raw() -> None:
