@@ -21,6 +21,8 @@ from regen.training.distributed import Devices
 
 IMAGES = DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16), labels=("left", "right", "bright"))
 
+LONGER = {"REGEN_CASES", "REGEN_DISK", "REGEN_FUZZ", "REGEN_KILLS", "REGEN_REQUESTS", "REGEN_RUNS"}  # see CONTRIBUTING.md
+
 # The smallest block of each family that is trained on images: the contract suite runs over all of them.
 BLOCKS: dict[str, dict[str, Any]] = {
     "classifier": {"target": "attributes", "channels": [4, 8], "features": 8},
@@ -67,8 +69,13 @@ def build(family: str, **changes: Any) -> GenerativeModel:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that take longest: `make test` has several processes, each of which takes a file after another."""
+    """Begin with the tests that take longest: `make test` has several processes, each of which takes a file after another.
+
+    Whoever asks for more than the default lets it take its time.
+    """
     items.sort(key=lambda item: item.path.parent.name not in ("pipeline", "chaos"))
+    for item in items if LONGER & os.environ.keys() else ():
+        item.add_marker(pytest.mark.timeout(0))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from regen import families
+from tests.conftest import LONGER
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -186,3 +188,11 @@ def test_the_report_of_a_change_shows_figures_and_pictures_old_and_new(tmp_path:
     assert "- `figures/m/samples.png`: modified" in report
     assert (pictures / "before/figures/m/samples.png").read_text() == "picture 1"
     assert (pictures / "after/figures/m/samples.png").read_text() == "picture 2"
+
+
+def test_what_makes_tests_go_longer_stands_in_the_guide_and_lifts_their_limit_of_time() -> None:
+    asked = set[str]()
+    for path in (ROOT / "tests").rglob("*.py"):
+        asked |= set(re.findall(r'environ\.get\("(REGEN_[A-Z]+)", "\d+"\)', path.read_text(encoding="utf-8")))
+    rows = re.findall(r"^\| `(REGEN_[A-Z]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert asked == set(rows) == LONGER
