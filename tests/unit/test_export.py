@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,8 @@ def test_the_runtime_is_a_pinned_package_as_two_scripts(monkeypatch, tmp_path):
         return {file.name: file.sha256 for file in files}
 
     monkeypatch.setattr(runtime.pinned, "into", into)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: pytest.fail("it may be full"))
     runtime.fetch(tmp_path / "runtime")
+    assert {path.name for path in (tmp_path / "runtime").iterdir()} == {"ort.js", "wasm.js", "provenance.json"}
     assert (tmp_path / "runtime/ort.js").read_text() == "ort.wasm.min.js"
     assert runtime.packed(b"ort-wasm-simd.wasm") in (tmp_path / "runtime/wasm.js").read_text()

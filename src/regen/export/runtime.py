@@ -39,7 +39,8 @@ def fetch(folder: Path) -> None:
     Raises:
         UserError: the package cannot be fetched.
     """
-    with tempfile.TemporaryDirectory() as scratch, folders.replacing(folder) as part:
+    # Not in the system's temporary folder: where that is full, Python says that there is none, and not why.
+    with folders.replacing(folder) as part, tempfile.TemporaryDirectory(dir=part) as scratch:
         provenance = pinned.into(Path(scratch), FILES)
         folders.write(part / "ort.js", (Path(scratch) / SCRIPT).read_bytes())
         content = packed((Path(scratch) / WASM).read_bytes())
