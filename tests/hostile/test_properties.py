@@ -237,9 +237,11 @@ def mutated(draw: st.DrawFn, tree: Any) -> Any:
         inner = tree
         for key in way:
             inner = inner[key]
-        what = draw(st.sampled_from(["replace", "number", "remove", "rename", "copy"]))
+        what = draw(st.sampled_from(["replace", "number", "remove", "rename", "copy", "told", "told"]))
         if what == "replace":
             inner[last] = draw(values)
+        elif what == "told":
+            inner[last] = draw(st.sampled_from(TOLD_BY))
         elif what == "number":
             inner[last] = draw(numbers)
         elif what == "remove":
@@ -389,7 +391,18 @@ def test_an_hdf5_file_is_prepared_or_refused_in_lines_and_leads_nowhere(reposito
 
 
 PICTURES = made.pictures()
-LEAD = ["../../secret", "../../secret.png", "../../../precious", "..", "/", "/dev/zero", "/proc/self/environ", "a.png", "nothing"]
+LEAD = [
+    "{around}/secret",
+    "{around}/secret.png",
+    "{around}/precious",
+    "..",
+    "/",
+    "/dev/zero",
+    "/proc/self/environ",
+    "a.png",
+    "nothing",
+]
+LINKS = {"a/linked.png": b"{around}/secret.png", "labels.csv": b"{around}/secret", "a": b"{around}"}
 files_named = st.one_of(
     st.lists(st.sampled_from(["a", "b", "..", "c d", "ä", "\x1b[31m"]), max_size=3).flatmap(
         lambda folders: st.sampled_from(["a.png", "b.jpg", "c.tif", "0", "labels.csv", ".hidden.png"]).map(
@@ -421,7 +434,7 @@ def lay_out(place: Path, found: list[tuple[str, str, bytes]]) -> None:
         with contextlib.suppress(OSError, ValueError):
             if os.path.normpath(path).startswith(f"{place}/"):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.symlink_to(content.decode()) if what == "link" else path.write_bytes(content)
+                path.symlink_to(content.decode().format(around=place.parents[2])) if what == "link" else path.write_bytes(content)
 
 
 def pack(place: Path, found: list[tuple[str, str, bytes]], zipped: bool) -> None:
@@ -446,20 +459,22 @@ def pack(place: Path, found: list[tuple[str, str, bytes]], zipped: bool) -> None
 
 @cases(60)
 @given(
-    found=st.lists(a_file(), max_size=6), sound=st.sampled_from([True, True, False]),
-    how=st.sampled_from(["folder", "zip", "tar", "damaged zip", "damaged tar", "brains"]),
+    found=st.lists(a_file(), max_size=6), sound=st.sampled_from([True, True, False]), link=st.sampled_from(["", *LINKS]),
+    how=st.sampled_from(["folder"] * 4 + ["zip", "tar", "damaged zip", "damaged tar", "brains"]),
     labels=st.sampled_from(["auto", "none", "folders", "csv"]), test=st.sampled_from([0.5] * 5 + [0]),
     group=st.sampled_from(["", "parent"]), on_bad=st.sampled_from(["skip", "error"]), data=st.data(),
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
 def test_a_folder_or_an_archive_is_prepared_or_refused_in_lines_and_leads_nowhere(
-    repository, strangers, found, sound, how, labels, test, group, on_bad, data
+    repository, strangers, found, sound, link, how, labels, test, group, on_bad, data
 ):
     shutil.rmtree(strangers)
     place = strangers / "mine"
     place.mkdir(parents=True)
     if sound:
         found = [(f"{folder}/sound.png", "sound", PICTURES[f"{folder}.png"]) for folder in ("a", "b")] + found
+    if link:
+        found = [(link, "link", LINKS[link]), *found]
     if how in ("folder", "brains"):
         lay_out(place, found)
     else:
