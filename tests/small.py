@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from regen import paths
 from regen.catalogue.published import Published
+from regen.data import folders
 from regen.evaluation import figures
+from regen.export import run
 from regen.params import Params
 
 METRICS = {
@@ -52,6 +55,15 @@ def furnish(folder: Path, given: Params, size: tuple[int, int] = (20, 10)) -> Pa
         "models": {"one_gan": block, "two_gan": block}, "studies": {"lengths": study},
     }  # fmt: skip
     return given.model_copy(update=changes)
+
+
+def export(key: str, model: Any, data: Path) -> None:
+    """Write what runs of a model in a page, as its stage does; `data` is the prepared data set of its examples."""
+    files, description = run.exported(model, run.Images(data, 0, key))
+    with folders.replacing(paths.exported(key)) as part:
+        for name, content in files.items():
+            folders.write(part / name, content)
+        folders.write_json(part / "decoder.json", description)
 
 
 def write(path: Path | str, content: Any) -> None:

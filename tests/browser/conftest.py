@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ class Browser:
         options.binary_location = program("chromium")
         for switch in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-extensions"):
             options.add_argument(f"--{switch}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = selenium.Chrome(options=options, service=selenium.ChromeService(program("chromedriver")))
         self.driver.set_script_timeout(300)
         self.driver.execute_cdp_cmd("Network.enable", {})
@@ -52,6 +53,7 @@ class Browser:
         self.size(width)
         self.driver.get("about:blank")
         self.driver.get_log("browser")
+        self.driver.get_log("performance")
         self.driver.get(path.resolve().as_uri())
 
     def scheme(self, dark: bool) -> None:
@@ -94,6 +96,11 @@ class Browser:
             assert time.monotonic() < end, script
             time.sleep(0.05)
         return found
+
+    def asked(self) -> list[str]:
+        """The addresses that the page has asked for since it was opened, or since this was called, itself among them."""
+        events = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
     @property
     def focused(self) -> Any:

@@ -6,15 +6,21 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from regen import params
+from regen import params, paths
 from regen.catalogue import published
+from regen.data import arrays
 from regen.drawing import collage
 from regen.errors import UserError
+from regen.export import runtime
 from regen.report import library, page
 from tests import small
+from tests.browser import played
+from tests.conftest import build, toy_images
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e '.[dev]'")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
@@ -27,17 +33,33 @@ PAGES = ("index.html", "toy/index.html")
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def player() -> Any:
+    """An untrained model that runs in the report, with weights that make images of many colours."""
+    torch.manual_seed(0)
+    model = build("gan")
+    for tensor in model.parameters():
+        tensor.data += 0.2 * torch.randn(tensor.shape)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory, player: Any) -> Path:
     """A small report, half of whose pictures are missing for one model, as a folder and as one file; returns the folder."""
     folder = tmp_path_factory.mktemp("browser")
     try:
         library.uplot()
+        runtime.fetch(folder / paths.RUNTIME)
     except UserError as error:
-        pytest.skip(f"what draws curves cannot be fetched here: {error}")
+        pytest.skip(f"what draws curves, or runs models, cannot be fetched here: {error}")
     given = small.furnish(folder, params.read(), size=(700, 700))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(published, "PUBLISHED", small.PUBLISHED)
+        images = toy_images()["x"]
+        arrays.write(
+            paths.prepared("toy"), {"train": images, "test": images}, {"dataset": "toy", "kind": "toy", "shape": [3, 16, 16]}
+        )
+        small.export("one_gan", player, paths.prepared("toy"))
         assert page.write(given, Path("reports")) == []
         assert page.write_single(given, Path("report.html")) == []
         shutil.rmtree("figures/two_gan")
@@ -230,3 +252,22 @@ def test_axe_finds_nothing(browser, path, axe, width, dark):
     browser.open(path, width, dark)
     browser.until("return !document.querySelector('.find').hidden")
     assert browser.violations(axe) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_model_is_played_in_its_data_set_s_page(browser, report, player, axe, dark):
+    browser.open(report / "reports/toy/index.html", dark=dark)
+    assert [option.text for option in browser.all(".playground option")] == ["one_gan, gan"]
+    browser.show(".pg-controls button").click()
+    browser.until("return document.querySelector('.pg-stage').dataset.shown == 'one_gan'")
+    first = played.pixels(browser.driver)
+    assert first.std() > 10  # of 255: no two grounds of one colour are compared
+    played.same_image(browser.driver, player)
+    played.press(browser.driver, "New samples")
+    played.changed(browser.driver, first)
+    played.same_image(browser.driver, player)
+    asked = browser.asked()
+    assert {"index.html", "one_gan.js", "wasm.js"} <= {Path(address).name for address in asked}
+    assert {address.partition(":")[0] for address in asked} <= {"file", "blob", "data"}
+    assert browser.violations(axe) == []
+    assert browser.driver.get_log("browser") == []

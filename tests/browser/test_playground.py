@@ -15,13 +15,14 @@ import torch
 from jinja2 import Environment, PackageLoader
 
 from regen import families, params, paths
-from regen.data import arrays, folders
+from regen.data import arrays
 from regen.errors import UserError
-from regen.export import run, runtime
+from regen.export import runtime
 from regen.models.base import DataSpec
 from regen.models.two_stages import TwoStages
 from regen.report import playground
-from tests import smoke
+from tests import small, smoke
+from tests.browser.played import changed, latents, pixels, press, same_image, status, wait
 from tests.conftest import block, build, toy_images
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
@@ -74,11 +75,7 @@ def toys(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
         made["toy_ppca"].fit({"x": grey})
         for key, model in made.items():
             data = paths.prepared("grey" if key == "toy_ppca" else "toy")
-            files, description = run.exported(model, run.Images(data, 0, key))
-            with folders.replacing(paths.exported(key)) as part:
-                for name, data in files.items():
-                    folders.write(part / name, data)
-                folders.write_json(part / "decoder.json", description)
+            small.export(key, model, data)
         given = params.read(smoke.ROOT / "params.yaml")
         blocks = {key: {"dataset": "toy", "family": model.config.family} for key, model in made.items()}
         section = playground.section(made, given.model_copy(update={"models": blocks}))
@@ -109,54 +106,6 @@ def opened(browser, toys) -> Iterator[Any]:
 
     yield choose
     assert [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
-
-
-def wait(true: Any, otherwise: Any = str) -> None:
-    from selenium.common.exceptions import TimeoutException
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    try:
-        WebDriverWait(None, 300, 0.1).until(lambda _: true())
-    except TimeoutException:
-        pytest.fail(f"nothing happened within five minutes: {otherwise()}")
-
-
-def status(browser: Any) -> Any:
-    return lambda: browser.find_element("css selector", ".playground [role=status]").text
-
-
-PIXELS = """
-const c = document.querySelector(arguments[0]), copy = document.createElement("canvas");
-[copy.width, copy.height] = [c.width, c.height];
-const ink = copy.getContext("2d", { willReadFrequently: true });
-ink.drawImage(c, 0, 0);
-return Array.from(ink.getImageData(0, 0, c.width, c.height).data);
-"""
-
-
-def pixels(browser: Any, selector: str = ".pg-view", channels: int = 3) -> np.ndarray:
-    """What a canvas shows, (channels, height, width), 0 to 255."""
-    canvas = browser.find_element("css selector", selector)
-    shape = int(canvas.get_attribute("height")), int(canvas.get_attribute("width")), 4
-    return np.array(browser.execute_script(PIXELS, selector)).reshape(shape).transpose(2, 0, 1)[:channels]
-
-
-def latents(browser: Any) -> torch.Tensor:
-    """Those of the image that is shown."""
-    return torch.tensor(json.loads(browser.find_element("css selector", ".pg-view").get_attribute("data-latents")))
-
-
-def same_image(browser: Any, model: Any) -> None:
-    """The image that is shown is Python's for the same latents, to one grey level of 255; a grey one in three channels."""
-    wait(lambda: browser.execute_script("return regenPlayground.idle()"))
-    z, told = latents(browser)[None], browser.find_element("css selector", ".pg-view").get_attribute("data-asked")
-    if told not in (None, "null"):
-        first = model.latents
-        image = model.image(first.decode(z, torch.tensor(json.loads(told))[None], first.config.guidance))[0]
-    else:
-        image = model.decode(z)[0]
-    expected = image.clamp(0, 1) * 255
-    assert np.abs(pixels(browser) - expected.numpy()).max() <= 1.0
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -338,14 +287,6 @@ def test_what_a_browser_lacks_is_told_in_one_line(toys, browser, lacking, said):
         assert not browser.find_element("css selector", ".pg-controls button").is_enabled()
     finally:
         browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
-
-
-def changed(browser: Any, before: np.ndarray) -> None:
-    wait(lambda: not np.array_equal(pixels(browser), before), status(browser))
-
-
-def press(browser: Any, text: str) -> None:
-    next(button for button in browser.find_elements("css selector", ".playground button") if button.text == text).click()
 
 
 def set_value(browser: Any, selector: str, value: float) -> None:
