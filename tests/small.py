@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ PUBLISHED = [
 ]
 
 
-def furnish(folder: Path, given: Params, size: tuple[int, int] = (20, 10)) -> Params:
-    """Write figures, pictures of a `size`, statistics and a study into a folder; returns the params that they are of."""
+def furnish(
+    folder: Path, given: Params, size: tuple[int, int] = (20, 10), keys: Sequence[str] = ("one_gan", "two_gan")
+) -> Params:
+    """Write figures, pictures of a `size`, statistics and a study into a folder; returns the params that they are of.
+
+    The models are `keys`, and the study is of the first one.
+    """
     block = {"dataset": "toy", "family": "gan", "classifier": "toy_classifier", "note": "<b>"}
     draw = np.random.default_rng(0)
-    for key in ("one_gan", "two_gan"):
+    for key in keys:
         figures.write(METRICS, folder / "metrics" / f"{key}.json")
         (folder / "figures" / key).mkdir(parents=True)
         (folder / "figures" / key / "training.csv").write_text(HISTORY, encoding="utf-8")
@@ -49,10 +55,10 @@ def furnish(folder: Path, given: Params, size: tuple[int, int] = (20, 10)) -> Pa
     write(folder / "data/prepared/toy/statistics.json", statistics)
     rows = [{"values": {"epochs": n}, "seeds": 3, "measures": {"frechet_distance": CELL}} for n in (1, 2)]
     write(folder / "studies/lengths/table.json", {"rows": rows})
-    study = {"model": "one_gan", "vary": {"epochs": [1, 2]}, "show": ["frechet_distance"]}
+    study = {"model": keys[0], "vary": {"epochs": [1, 2]}, "show": ["frechet_distance"]}
     changes: dict[str, Any] = {
         "datasets": {"toy": {"kind": "toy", "source": "generated"}}, "queries": {}, "encodings": {},
-        "models": {"one_gan": block, "two_gan": block}, "studies": {"lengths": study},
+        "models": dict.fromkeys(keys, block), "studies": {"lengths": study},
     }  # fmt: skip
     return given.model_copy(update=changes)
 

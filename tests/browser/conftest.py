@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -56,15 +58,23 @@ class Browser:
         self.driver.get_log("performance")
         self.driver.get(path.resolve().as_uri())
 
-    def scheme(self, dark: bool) -> None:
-        """Prefer dark or light pages."""
+    def scheme(self, dark: bool, medium: str = "") -> None:
+        """Prefer dark or light pages, and show them as they are in a medium: on the screen, or in `print`."""
         features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": medium, "features": features})
 
     def size(self, width: int, height: int = 900) -> None:
         """Give the window a size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def printed(self) -> tuple[int, list[int]]:
+        """Print the page on A4: how many sheets, and the width of each picture on them."""
+        margins = {f"margin{side}": 1 for side in ("Top", "Bottom", "Left", "Right")}  # inches, which is wide
+        sheet = {"paperWidth": 8.27, "paperHeight": 11.69, "generateTaggedPDF": False} | margins
+        content = base64.b64decode(self.driver.execute_cdp_cmd("Page.printToPDF", sheet)["data"])
+        pictures = re.findall(rb"/Subtype /Image\s*/Width (\d+)", content)
+        return len(re.findall(rb"/Type\s*/Page\b", content)), list(map(int, pictures))
 
     def one(self, selector: str) -> Any:
         """The first element of a CSS selector."""

@@ -7,9 +7,12 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from regen import params, paths
 from regen.catalogue import published
@@ -67,6 +70,21 @@ def report(tmp_path_factory: pytest.TempPathFactory, player: Any) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of 24 models, with pictures that are as large as those of real ones; returns its folder."""
+    folder, keys = tmp_path_factory.mktemp("many"), [f"model_{n}" for n in range(24)]
+    given = small.furnish(folder, params.read(), keys=keys)
+    colours = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    Image.fromarray(colours).resize((700, 700), Image.Resampling.BICUBIC).save(folder / "samples.png")
+    for key in keys:
+        shutil.copy(folder / "samples.png", folder / "figures" / key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        page.write(given, Path("reports"))
+    return folder / "reports"
+
+
 @pytest.fixture(params=["reports/index.html", "reports/toy/index.html", "half/index.html", "half/toy/index.html", "report.html"])
 def path(request: pytest.FixtureRequest, report: Path) -> Path:
     """Each page, in turn."""
@@ -102,6 +120,17 @@ def test_the_first_view_reads_no_picture_but_the_small_ones(browser, report):
     assert {Path(source).parent.name for source in read if source} == {"_overview"}
     small = [file.stat().st_size for file in (report / "reports/_overview").iterdir()]
     assert max(small) < 20_000  # bytes: of 26 models half a megabyte
+
+
+def test_the_first_view_of_many_models_weighs_less_than_a_megabyte(browser, many):
+    browser.open(many / "index.html")
+    browser.until("return document.readyState == 'complete'")
+    browser.until("return [...document.images].filter(image => image.naturalWidth).length > 5")
+    read = {Path(unquote(urlsplit(address).path)) for address in browser.asked()}
+    assert many / "index.html" in read
+    assert len(read) > 6
+    assert sum(path.stat().st_size for path in read) < 1_000_000  # bytes
+    assert sum(path.stat().st_size for path in many.glob("toy/*/samples.webp")) > 1_500_000  # which it would read otherwise
 
 
 def test_a_data_set_s_page_reads_only_the_pictures_that_are_near(browser, report):
@@ -271,3 +300,49 @@ def test_a_model_is_played_in_its_data_set_s_page(browser, report, player, axe, 
     assert {address.partition(":")[0] for address in asked} <= {"file", "blob", "data"}
     assert browser.violations(axe) == []
     assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("name", "most", "pictures"), [("index.html", 1, [176] * 2), ("toy/index.html", 5, [700] * 8)])
+def test_a_page_is_printed_with_all_its_pictures(browser, report, name, most, pictures):
+    browser.open(report / "reports" / name)  # where nobody has seen those far below
+    browser.until("return document.readyState == 'complete'")
+    sheets, widths = browser.printed()
+    assert 0 < sheets <= most
+    assert [width for width in widths if width in pictures] == pictures  # charts are pictures too, or lines
+    browser.until("return !document.documentElement.classList.contains('printed')")
+    assert browser.driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("name", ["reports/index.html", "reports/toy/index.html", "report.html"])
+def test_what_is_printed_is_light_has_no_controls_and_fits_a_sheet(browser, report, name):
+    looks, curves = [], []
+    for dark in (False, True):
+        browser.open(report / name, width=717, dark=dark)  # A4 without its margins
+        drawn = (
+            "Promise.resolve([...document.querySelectorAll('.plot canvas')]).then(found => found.map(curve => curve.toDataURL()))"
+        )
+        curves.append(browser.run(f"dispatchEvent(new Event('beforeprint')); return {drawn}"))
+        browser.scheme(dark, "print")
+        looks.append(browser.run(LOOK))
+    browser.scheme(False)
+    assert looks[0] == looks[1]
+    assert curves[0] == curves[1]
+    look = looks[0]
+    assert look["controls"] == look["wide"] == look["hidden"] == look["cut"] == []
+    assert look["colours"][0] == "rgb(0, 0, 0) rgb(255, 255, 255)"
+    assert len(curves[0]) == (0 if name == "reports/index.html" else 5)
+
+
+LOOK = """
+const parts = [...document.querySelectorAll("body, body *")];
+const seen = parts.filter(part => part.checkVisibility());
+const said = found => found.map(part => part.outerHTML.slice(0, 200));
+const content = "main :is(figure, img, table, thead, th, td, h1, h2, h3, h4):not(.unseen, :is(.playground, .wipe, details) *)";
+return {
+  controls: said(seen.filter(part => part.matches("header, .playground, .wipe, .step, .lens, summary, select, input"))),
+  hidden: said(parts.filter(part => part.matches(content)).filter(part => !part.checkVisibility())),
+  cut: said(parts.filter(part => part.matches("thead:not(details *)") && part.offsetHeight < 9)),
+  wide: said(seen.filter(part => part.getBoundingClientRect().right > 717.5)),
+  colours: seen.map(part => `${getComputedStyle(part).color} ${getComputedStyle(part).backgroundColor}`),
+};
+"""

@@ -4,6 +4,8 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const number = (value) => (value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e6) ? String(Number(value.toPrecision(4))) : value.toExponential(2));
   const FEW = 12; // points up to which each is marked
+  const PAPER = 290; // pixels: a chart's width in print, two of which stand side by side within wide margins
+  const page = document.documentElement.classList;
   const charts = new Map(); // of each plot that is drawn
 
   function series(chart) {
@@ -59,7 +61,7 @@
       : { incrs: whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000] : undefined, label: chart.x, labelSize: 18, labelFont: axis.font };
     const margin = chart.names.length || chart.places.length < 2 ? 0.5 : 0;
     charts.set(plot, new uPlot({
-      width: plot.clientWidth, height: 200, legend: { show: false }, bands, series: [{}, ...drawn],
+      width: page.contains("printed") ? PAPER : plot.clientWidth, height: 200, legend: { show: false }, bands, series: [{}, ...drawn],
       scales: { x: { time: false, range: (u, low, high) => [low - margin, high + margin] } },
       axes: [{ ...axis, size: 30, ...across }, { ...axis, size: 58, values: (u, splits) => splits.map((value) => (value === null ? "" : number(value))) }],
       cursor: { y: false, drag: { x: true, y: false }, points: { size: 8 } },
@@ -90,5 +92,7 @@
     });
   }
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => [...charts.keys()].forEach(draw));
-  addEventListener("beforeprint", () => plots.filter((plot) => !charts.has(plot)).forEach(draw));
+  for (const [when, printed] of [["beforeprint", true], ["afterprint", false]]) { // a canvas keeps the colours of the screen
+    addEventListener(when, () => { page.toggle("printed", printed); plots.forEach(draw); });
+  }
 })();
