@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from regen.commands.side_by_side import page
 from regen.commands.side_by_side.pictures import Gallery
@@ -138,6 +141,23 @@ def test_many_pictures_are_packed(repository, command, monkeypatch):
     text, pictures = written()
     assert {uri.partition(";")[0] for uri in pictures.values()} == {"data:image/webp"}
     assert "packed with a small loss" in text
+
+
+def test_too_many_pictures_are_all_made_smaller_by_the_same_part(monkeypatch):
+    draw, pictures = np.random.default_rng(0), {"damaged": b"no picture"}
+    for n, side in enumerate((100, 100, 200, 100)):
+        out = io.BytesIO()
+        Image.fromarray(draw.integers(0, 256, (side, side, 3), dtype=np.uint8)).save(out, "PNG")
+        pictures[str(n)] = out.getvalue()
+    monkeypatch.setattr(page, "LARGEST", 20_000)
+    packed, scale = page.packed(pictures)
+    assert sum(map(len, packed.values())) <= 20_000
+    assert packed.pop("damaged") == b"no picture"
+    widths = [Image.open(io.BytesIO(content)).width for content in packed.values()]
+    assert widths == [round(scale * side) for side in (100, 100, 200, 100)]
+    assert 0.2 < scale < 0.8
+    monkeypatch.setattr(page, "LARGEST", 200_000)
+    assert page.packed(pictures)[1] == 1
 
 
 def test_markdown_for_a_pull_request_has_what_moved(repository, command):
