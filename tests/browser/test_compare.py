@@ -63,6 +63,16 @@ def test_every_picture_is_there_and_what_is_hostile_is_text(opened):
     assert [Path(address).name for address in browser.asked() if not address.startswith("data:")] == ["compare.html"]
 
 
+def test_a_script_that_somebody_smuggles_in_is_refused(browser, compared):
+    smuggled = "<script>document.title = 'caught'</script><img src=x onerror=\"document.title = 'caught'\">"
+    page = compared.with_name("smuggled.html")
+    page.write_text(compared.read_text(encoding="utf-8").replace("</main>", f"{smuggled}</main>"), encoding="utf-8")
+    browser.open(page)
+    refused = [line["message"] for line in browser.driver.get_log("browser") if "Content Security Policy" in line["message"]]
+    assert len(refused) == 2
+    assert browser.driver.title == f"regen: main, {HOSTILE}"
+
+
 def viewed(browser):
     """Open the viewer by the keys, at the second column's new images."""
     button = browser.show('[data-title="a_vae: New images"] [data-column="1"]')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,10 +18,12 @@ from regen.commands.side_by_side.comparison import Comparison, chosen, compared
 from regen.commands.side_by_side.pictures import Gallery
 from regen.data import folders
 from regen.host import cores
+from regen.report.page import policy
 
 LARGEST = (
     20_000_000  # bytes of all pictures; more than these are packed with a small loss, and made smaller where that is too little
 )
+POLICY = "default-src 'none'"  # until the page's own script and style are known
 QUALITY = 85  # of packed ones, out of 100
 SAMPLE = 32  # packed pictures from which it is found how small they have to be
 SMALLER = 0.8  # of a step in which that is found
@@ -44,12 +47,12 @@ def build(found: Comparison, gallery: Gallery) -> str:
         loader=PackageLoader("regen.commands.side_by_side", "templates"), autoescape=select_autoescape(["j2"]),
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("page.html.j2").render(
-        found=found,
-        scale=scale,
-        problems=gallery.problems,
+    html = environment.get_template("page.html.j2").render(
+        found=found, scale=scale, problems=gallery.problems, policy=POLICY,
         pictures={md5: _uri(content) for md5, content in pictures.items()},
-    )
+    )  # fmt: skip
+    scripts, styles = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
+    return html.replace(POLICY, policy(scripts, styles), 1)  # in its head, before anything that others wrote
 
 
 def packed(read: Mapping[str, bytes]) -> tuple[dict[str, bytes], float]:
