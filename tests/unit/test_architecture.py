@@ -128,10 +128,29 @@ def encoded(*names: str) -> set[str]:
     return {f"encode@{key}" for key, block in GIVEN.encodings.items() if GIVEN.models[block["model"]]["family"] in names}
 
 
+def decoded(*names: str) -> set[str]:
+    """Stages that look at models of latents through the decoder of a model of these families."""
+    latents = {key for key, block in GIVEN.encodings.items() if GIVEN.models[block["model"]]["family"] in names}
+    return of(GIVEN, ("evaluate", "export"), lambda block: block["dataset"] in latents)
+
+
+def read_by_a_classifier() -> set[str]:
+    """Evaluations of models whose images a classifier looks at, those of studies, too."""
+    keys = [key for key, block in GIVEN.models.items() if block["classifier"] != "none"]
+    return {f"evaluate@{key}" for key in keys} | studies(*keys)
+
+
 TRAINED = {key for key, block in GIVEN.models.items() if "epochs" in block}
 TABLE = {  # what is touched -> what runs again, besides what DVC finds changed after it
+    "src/regen/models/autoencoder.py": lambda: family("autoencoder") | encoded("autoencoder") | decoded("autoencoder"),
+    "src/regen/models/classifier.py": lambda: family("classifier") | read_by_a_classifier(),
+    "src/regen/models/flow.py": lambda: family("flow"),
     "src/regen/models/gan.py": lambda: family("gan"),
+    "src/regen/models/layers.py": lambda: (
+        family("autoencoder", "gan", "seq2seq", "vade", "vae") | encoded("autoencoder", "vae") | decoded("autoencoder", "vae")
+    ),
     "src/regen/models/vade.py": lambda: family("vade"),
+    "src/regen/models/vae.py": lambda: family("vae", "vade") | encoded("vae") | decoded("vae"),
     "src/regen/models/pixel_lstm.py": lambda: family("pixel_lstm"),
     "src/regen/models/seq2seq.py": lambda: family("seq2seq"),
     "src/regen/estimators/ppca.py": lambda: family("ppca"),
@@ -142,6 +161,10 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
     "src/regen/data/sets/punks.py": lambda: {"download@punks", "prepare@punks"},
     "src/regen/data/sets/mnist.py": lambda: {f"{s}@{d}" for s in ("download", "prepare") for d in ("mnist", "digits148")},
     "src/regen/data/loaders/tiles.py": lambda: of(GIVEN, ("train", "export"), lambda block: block["dataset"] == "brains"),
+    "src/regen/metrics/coverage.py": lambda: of(GIVEN, ("evaluate",), lambda block: block["dataset"] == "brains"),
+    "src/regen/metrics/frechet.py": lambda: family(
+        "autoencoder", "classifier", "flow", "gan", "gaussian_mixture", "seq2seq", "vade", "vae", stages=("evaluate",)
+    ),
     "src/regen/evaluation/graphs/plots.py": lambda: {"evaluate@classrooms_graph"},
     "src/regen/evaluation/letters.py": lambda: {"evaluate@letters_lstm", "evaluate@letters_tables"},
     "src/regen/catalogue/images.py": lambda: {"report"},
