@@ -24,6 +24,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("models", "estimators")  # of regen: where a family's module is
 PARAMETERS, RESULTS = "<!-- parameters -->", "<!-- results -->"
+AGAINST = ("bound", "baseline", "real")  # as in regen.metrics.values
 ABSENT = "run `make repro` first, then `make docs`"
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 TYPES = {
@@ -85,17 +86,34 @@ def results(family: str) -> str:
 
 
 def figures(key: str) -> str:
-    """Return the table of metrics/<key>.json."""
+    """Return the table of metrics/<key>.json: each figure with its error and what it is held against, of metrics/context."""
     path = ROOT / "metrics" / f"{key}.json"
     if not path.exists():
         absent["figures"].append(key)
         return f"No figures are here: {ABSENT}."
-    rows = ["| figure | value |", "|---|---:|"]
-    for name, value in sorted(json.loads(path.read_text(encoding="utf-8")).items()):
-        if not isinstance(value, int | float):
-            raise PluginError(f"{path.relative_to(ROOT)}: {name} is {value!r}, expected a number; run `dvc repro evaluate@{key}`")
-        rows.append(f"| `{name}` | {number(value)} |")
+    values, beside = json.loads(path.read_text(encoding="utf-8")), _beside(path)
+    if values.keys() != beside.keys():
+        raise PluginError(
+            f"{path.relative_to(ROOT)}: other figures than those of context/{key}.json; run `dvc repro evaluate@{key}`"
+        )
+    rows = ["| figure | value | error | held against |", "|---|---:|---:|---|"]
+    for name, value in sorted(values.items()):
+        entry = {"value": value, **beside[name]}
+        for part, it in entry.items():
+            if not isinstance(it, int | float):
+                raise PluginError(
+                    f"{path.relative_to(ROOT)}: {part} of {name} is {it!r}, expected a number; run `dvc repro evaluate@{key}`"
+                )
+        error = number(entry["error"]) if "error" in entry else ""
+        against = ", ".join(f"{what} {number(entry[what])}" for what in AGAINST if what in entry)
+        rows.append(f"| `{name}` | {number(value)} | {error} | {against} |")
     return "\n".join(rows)
+
+
+def _beside(path: Path) -> dict[str, dict[str, Any]]:
+    """What belongs to each figure of a file; nothing where it lies alone."""
+    context = path.parent / "context" / path.name
+    return dict(json.loads(context.read_text(encoding="utf-8"))) if context.exists() else {}
 
 
 def number(value: float) -> str:

@@ -16,6 +16,8 @@ import pytest
 import yaml
 
 from regen import families
+from regen.evaluation import figures
+from regen.metrics.values import AGAINST, Measured
 from tests.conftest import LONGER
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +98,37 @@ def test_a_page_says_what_to_run_where_there_are_no_figures_or_pictures() -> Non
     hooks = page_hooks()
     assert "make repro" in hooks.figures("no_such_model")
     assert "make repro" in hooks.collages("no_such_model")
+
+
+def test_a_page_says_each_figure_s_error_and_what_it_is_held_against(tmp_path: Path) -> None:
+    hooks = page_hooks()
+    assert hooks.AGAINST == AGAINST
+    hooks.ROOT = tmp_path
+    given: Measured = {
+        "copies": {"value": 0.0, "error": 0.0005},
+        "elbo": {"value": 3374.85, "error": 1.8723, "bound": 3382.96},
+        "frechet_distance": {"value": 12961.0, "error": 28.82, "real": 29.9371},
+        "mse": {"value": 0.000717037, "error": 1.2e-7, "baseline": 0.002},
+    }
+    figures.write(given, tmp_path / "metrics/a.json")
+    assert hooks.figures("a").splitlines()[2:] == [
+        "| `copies` | 0 | 0.0005 |  |",
+        "| `elbo` | 3375 | 1.872 | bound 3383 |",
+        "| `frechet_distance` | 12,961 | 28.82 | real 29.94 |",
+        "| `mse` | 0.000717 | 1.2e-07 | baseline 0.002 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a", '{"mse": "NaN"}'), ("context/a", '{"mse": {"real": null}}'), ("context/a", '{"elbo": {}}')]
+)
+def test_figures_that_are_damaged_stop_the_pages_with_what_to_run(tmp_path: Path, name: str, content: str) -> None:
+    hooks = page_hooks()
+    hooks.ROOT = tmp_path
+    figures.write({"mse": {"value": 1.0, "error": 0.1}}, tmp_path / "metrics/a.json")
+    (tmp_path / f"metrics/{name}.json").write_text(content)
+    with pytest.raises(hooks.PluginError, match="run `dvc repro evaluate@a`"):
+        hooks.figures("a")
 
 
 def test_workflows_have_the_least_permissions_and_a_time_limit() -> None:
