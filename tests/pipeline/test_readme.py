@@ -1,4 +1,4 @@
-"""Every command and every block of code in the README and the tutorials is run once, in a copy of the smoke run.
+"""Every command and block of code of the README, the guide to contributing and docs/ is run once, in a copy of the smoke run.
 
 What wants a network, a GPU, a server or hours stands in `INSTEAD`: with what is run in its place, or with why nothing is.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,7 +21,7 @@ from tests import smoke
 pytestmark = pytest.mark.timeout(3600)  # the first test waits for the smoke run
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/tutorials").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RESTORE = "git checkout --quiet . && dvc checkout --quiet --force && "
 NOTHING = "nothing: "
 
@@ -75,6 +76,9 @@ INSTEAD = {
     'git commit --message "Our DVC remote" .dvc/config': "git commit --allow-empty --message 'Our DVC remote' .dvc/config",
     "export MLFLOW_TRACKING_URI=http://our-server:5000": "nothing: there is no such server",
     "make mlflow-sync": "MLFLOW_TRACKING_URI=sqlite:///HERE/mlflow.db make -o .venv/.ready mlflow-sync",
+    ".venv/bin/pre-commit install": "nothing: a copy has no .venv; tests/unit/test_repository.py holds the hooks",
+    "dvc plots diff": "dvc plots diff && test -s dvc_plots/index.html && git check-ignore --quiet dvc_plots/index.html",
+    "python benchmarks/larger_than_memory.py all FOLDER 10000": "python benchmarks/larger_than_memory.py all HERE/many 200",
     "python .ci/report.py origin/main /tmp/report": "python .ci/report.py HEAD HERE/report",
 }
 
@@ -90,9 +94,16 @@ def commands(page: Path) -> list[str]:
     return [command for line in lines if (command := re.sub(r"(^|\s+)#.*", "", line).strip())]
 
 
-def codes(language: str) -> list[str]:
-    """The blocks of one language in all pages."""
-    return [text for page in PAGES for name, text in blocks(page) if name == language]
+def codes(language: str) -> list[Any]:
+    """The blocks of one language in all pages, each named by its page."""
+    found = [(page, text) for page in PAGES for name, text in blocks(page) if name == language]
+    return [pytest.param(text, id=page.stem) for page, text in found]
+
+
+def programs() -> list[Any]:
+    """The Python of each page: its blocks are one program, as a reader would go on with what is there."""
+    texts = [(page, "\n".join(text for name, text in blocks(page) if name == "python")) for page in PAGES]
+    return [pytest.param(text, id=page.stem) for page, text in texts if text]
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +151,7 @@ def test_a_command_of_the_pages_does_what_it_says(place: Path, page: Path, numbe
         assert len(done.stdout.splitlines()) >= (1 if one_line else 2), f"{given}: says nothing"
 
 
-@pytest.mark.parametrize("text", codes("python"))
+@pytest.mark.parametrize("text", programs())
 def test_python_of_the_pages_runs(place: Path, text: str) -> None:
     done = smoke.run(place, "python", "-W", "error::DeprecationWarning", "-c", text, check=False)
     assert done.returncode == 0, done.stdout
