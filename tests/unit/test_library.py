@@ -51,7 +51,8 @@ def alone(*folders: Path) -> dict[str, str]:
     """Load each model, and draw from it, in one process where nothing but these packages can be imported: what fails, and why."""
     command = [sys.executable, "-c", f"{OURS}\n{ALONE}", *map(str, folders)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(SRC)})
-    return json.loads(done.stdout.splitlines()[-1])
+    failed: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return failed
 
 
 def test_a_model_of_any_family_is_loaded_and_drawn_from_by_torch_numpy_safetensors_pydantic_and_pillow_alone(tmp_path):
