@@ -59,7 +59,8 @@ def committed(tmp_path_factory):
             folder, f"dvc exp run -q -n {name} -S models.a_vae.beta={beta} && dvc push -q && git checkout -q . && dvc checkout -q"
         )
     shell(folder, "git switch -qc apart && git rm -q metrics/a_vae.json && git mv metrics/b_vae.json metrics/c_vae.json")
-    shell(folder, "git commit -qm apart && git switch -q main && dvc push -q")
+    (folder / "params.yaml").write_text(PARAMS.replace("b_vae", "c_vae"))
+    shell(folder, "git commit -qam apart && git switch -q main && dvc push -q")
     return folder
 
 

@@ -23,7 +23,7 @@ from regen.report.page import policy
 LARGEST = (
     20_000_000  # bytes of all pictures; more than these are packed with a small loss, and made smaller where that is too little
 )
-POLICY = "default-src 'none'"  # until the page's own script and style are known
+POLICY = "default-src about:"  # stands in the head until the page's own script and style are known
 QUALITY = 85  # of packed ones, out of 100
 SAMPLE = 32  # packed pictures from which it is found how small they have to be
 SMALLER = 0.8  # of a step in which that is found
