@@ -74,6 +74,15 @@ SLOW = ("tiles",)  # left out where attempts are few
 FEW = 2  # attempts up to which a stage of OTHERS is stopped at one place, if at all
 
 
+ALONE = """
+import importlib, runpy, sys
+module, name, *sys.argv = sys.argv[1:]
+if module:
+    getattr(importlib.import_module(module), name)()
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One command of dvc.yaml, and what it writes.
@@ -193,6 +202,18 @@ def run(stage: Stage, folder: Path, before: Callable[[], None] = lambda: None) -
     with open(out, errors="replace") as file:
         said = file.read()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+
+
+def run_alone(stage: Stage, folder: Path, before: Callable[[], None] | None = None) -> tuple[int, str]:
+    """Run a stage in a process of its own; returns its exit status and stderr.
+
+    Where a test has computed gradients, a process that is forked from it cannot. `before` is a function of a module.
+    """
+    first = [before.__module__, before.__name__] if before else ["", ""]
+    command = [sys.executable, "-c", ALONE, *first, str(ROOT / "stages" / f"{stage.script}.py"), *filter(None, [stage.key])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
 
 
 class Disk:

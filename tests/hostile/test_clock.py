@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def set_back(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(time, "time", earlier)
     patch.setattr(time, "time_ns", lambda: int(earlier() * 1e9))
+
+
+def set_back_for_good() -> None:
+    """Let the clock go back in this process."""
+    set_back(pytest.MonkeyPatch())
 
 
 def trained(folder: Path, devices: Devices, data: dict[str, Any], kill_at: int = -1) -> str:
@@ -90,9 +96,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 STAGES = [stage for stage in full_disk.STAGES if stage.key in KEPT]
 
 
-def ran(folder: Path, stage: full_disk.Stage, patch: Any = lambda: None) -> dict[str, str]:
+def ran(folder: Path, stage: full_disk.Stage, before: Callable[[], None] | None = None) -> dict[str, str]:
     """Run a stage; returns the digests of what it wrote."""
-    status, said = full_disk.run(stage, folder, patch)
+    status, said = full_disk.run_alone(stage, folder, before)
     assert status == 0, f"{stage}: {said}"
     return full_disk.digests(folder, stage.outs)
 
@@ -107,7 +113,7 @@ def test_a_run_and_another_one_under_a_clock_that_goes_back_leave_the_same_bytes
         shutil.rmtree(folder / name)
     found = {}
     for number, stage in enumerate(STAGES):
-        found[str(stage)] = ran(folder, stage, lambda: set_back(pytest.MonkeyPatch()))
+        found[str(stage)] = ran(folder, stage, set_back_for_good)
         for path in (path for out in stage.outs for path in (folder / out).rglob("*")):
             os.utime(path, ((PAST, FUTURE)[number % 2],) * 2)
     assert found == expected

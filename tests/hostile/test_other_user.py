@@ -43,7 +43,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MLFLOW_TRACKING_URI", "")
         (folder / "params.yaml").write_text(yaml.safe_dump(kills.tiny(), sort_keys=False))
         for name in ("download letters", "prepare letters"):
-            assert full_disk.run(STAGES[name], folder)[0] == 0
+            assert full_disk.run_alone(STAGES[name], folder)[0] == 0
         yield folder
 
 
@@ -73,10 +73,10 @@ def test_who_may_not_write_reads_so_in_a_line_and_changes_nothing(checkout: Path
 
 def test_who_may_write_ends_what_another_user_began_with_the_same_bytes(checkout: Path) -> None:
     train = STAGES["train lstm"]
-    assert full_disk.run(train, checkout)[0] == 0
+    assert full_disk.run_alone(train, checkout)[0] == 0
     expected = full_disk.digests(checkout, train.outs)
     shutil.rmtree(checkout / "models")
-    status, _ = full_disk.run(train, checkout, stopped_at_a_step)
+    status, _ = full_disk.run_alone(train, checkout, stopped_at_a_step)
     assert status == 7
     assert list(checkout.glob(".work/train/lstm/*/checkpoint.safetensors"))
     opened(checkout)
@@ -85,7 +85,7 @@ def test_who_may_write_ends_what_another_user_began_with_the_same_bytes(checkout
     assert "lstm: resumes at step 1" in done.stderr
     assert full_disk.digests(checkout, train.outs) == expected
     assert {path.stat().st_uid for path in (checkout / "models/lstm").rglob("*")} == {65534}
-    assert full_disk.run(train, checkout)[0] == 0  # and root again, over what the other one left
+    assert full_disk.run_alone(train, checkout)[0] == 0  # and root again, over what the other one left
     assert full_disk.digests(checkout, train.outs) == expected
 
 
