@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -25,8 +24,7 @@ from regen.commands.serve import answer
 from regen.serving import RefusedError, Served, pngs
 from tests.conftest import build
 from tests.team.parts import port
-
-REQUESTS = int(os.environ.get("REGEN_REQUESTS", "300"))  # 10,000 is the whole of it
+from tests.unit.test_registry import JSON, REQUESTS
 
 
 @dataclass
@@ -109,14 +107,6 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(service: Service,
     assert "a body of more than 36864 bytes; at most 256 rows are answered at a time" in answered
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["inputs", "params", "seed", "n", "instances", "x"]), inner, max_size=3)
-    ),
-    max_leaves=12,
-)
 BODIES = st.one_of(JSON.map(json.dumps), JSON.map(lambda x: json.dumps({"inputs": x})), st.text(max_size=30))
 
 
