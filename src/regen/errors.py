@@ -64,6 +64,9 @@ def reported() -> Iterator[None]:
         print(f"error: {shown(to)}: {shown(told)}", file=sys.stderr)
         raise SystemExit(1) from None
     except OSError as error:
+        if error.errno == errno.ENOENT and "temporary directory" in str(error):  # of Python's tempfile, on a full disk
+            print("error: no temporary folder can be written; free some space, or set TMPDIR", file=sys.stderr)
+            raise SystemExit(1) from None
         reason = REASONS.get(error.errno or 0)
         if reason is None:
             raise

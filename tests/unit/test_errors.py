@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import tempfile
 
 import pytest
 
@@ -39,6 +40,14 @@ def test_of_two_files_it_is_the_one_that_was_to_be_written(capsys):
 def test_other_errors_of_the_system_keep_their_traceback():
     with pytest.raises(OSError, match="odd"), reported():
         raise OSError(errno.ECHILD, "odd")
+
+
+def test_no_temporary_folder_is_one_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "missing")])
+    with pytest.raises(SystemExit), reported(), tempfile.TemporaryDirectory():
+        pass
+    assert capsys.readouterr().err == "error: no temporary folder can be written; free some space, or set TMPDIR\n"
 
 
 def test_bugs_keep_their_traceback():
