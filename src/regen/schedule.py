@@ -22,7 +22,6 @@ from pathlib import Path
 
 import networkx as nx
 import psutil
-import yaml
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -33,12 +32,11 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from regen import blocks, params, paths
+from regen import blocks, interrupted, params, paths
 from regen.data import folders
 from regen.errors import UserError
 
 LOGS, TIMES = paths.WORK / "logs", paths.WORK / "times.json"
-WHOLE = paths.WORK / "dvc.lock"  # the last one that was whole
 ROOM = 1 << 20  # bytes; with less, a disk is full
 GUESSED = {"train": 120.0, "evaluate": 20.0, "export": 10.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
 BUSY = ("is busy", "acquire lock", "is locked")  # what DVC says while another stage holds a lock
@@ -56,7 +54,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
     """
     if os.name == "nt":
         raise UserError("the pipeline's commands are those of a POSIX shell: on Windows, run it in WSL")
-    _mended()
+    interrupted.mend()
     given = params.read()  # before DVC does: what fills a reader's memory, or names what is no name, is refused here
     for name in names:
         known_blocks = [key for group in params.GROUPS for key in getattr(given, group)]
@@ -101,38 +99,6 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
         raise UserError(f"{len(failed)} of {total} stages did not end well: {', '.join(sorted(failed))}")
     if total:
         print(f"{total} stages in {time.monotonic() - started:.0f} s")
-
-
-def _mended() -> None:
-    """Put dvc.lock back to the last whole one where a kill or a full disk has left half of it; what was run is not run again."""
-    for source in (paths.LOCK, WHOLE):
-        text = source.read_text(encoding="utf-8", errors="replace") if source.exists() else None
-        if text and re.search("^(<<<<<<<|>>>>>>>)", text, re.MULTILINE):
-            raise UserError(f"{paths.LOCK}: a merge that is not resolved; take either side, `git checkout --ours {paths.LOCK}`, "
-                            "and run again: DVC's run-cache makes it quick")  # fmt: skip
-        if text is not None and not _is_whole(text):
-            text = None
-        if text is not None or not paths.LOCK.exists():
-            break
-    else:
-        raise UserError(f"{paths.LOCK}: cut short; restore it with `git checkout {paths.LOCK}` and run again")
-    if text is not None:
-        if source != paths.LOCK:
-            print(f"{paths.LOCK}: cut short; the last whole one is taken", file=sys.stderr, flush=True)
-            folders.write(paths.LOCK, text)
-        WHOLE.parent.mkdir(exist_ok=True)
-        folders.write(WHOLE, text)
-
-
-def _is_whole(text: str) -> bool:
-    """Whether all of dvc.lock is there: DVC writes it in place."""
-    try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
-    except yaml.YAMLError:
-        return False
-    stages = content.get("stages") if isinstance(content, dict) else None
-    entries = list(stages.values()) if isinstance(stages, dict) else []
-    return bool(entries) and text.endswith("\n") and all(isinstance(entry, dict) and "cmd" in entry for entry in entries)
 
 
 def _checked() -> None:

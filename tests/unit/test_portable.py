@@ -120,42 +120,6 @@ def test_a_repository_of_somebody_else_says_how_to_trust_it(tmp_path: Path, monk
         revisions.git("rev-parse", "HEAD")
 
 
-# -- dvc.lock, which DVC writes in place
-
-LOCK = """schema: '2.0'
-stages:
-  check:
-    cmd: python stages/check.py
-    outs:
-    - path: data/code
-      md5: 0123456789abcdef0123456789abcdef.dir
-  report:
-    cmd: python stages/report.py
-    outs:
-    - path: reports
-      md5: 0123456789abcdef0123456789abcdef
-"""
-
-
-@pytest.mark.parametrize("length", [0, 1, 20, 40, 60, 90, 200])
-def test_half_of_a_lock_is_put_back_to_the_last_whole_one(tmp_path: Path, length: int, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("dvc.lock").write_text(LOCK)
-    schedule._mended()
-    Path("dvc.lock").write_text(LOCK[:length])
-    schedule._mended()
-    assert Path("dvc.lock").read_text() == LOCK
-    assert capsys.readouterr().err == "dvc.lock: cut short; the last whole one is taken\n"
-
-
-def test_half_of_a_lock_without_a_whole_one_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    schedule._mended()  # none at all is a first run
-    Path("dvc.lock").write_text(LOCK[:50])
-    with pytest.raises(UserError, match=r"dvc\.lock: cut short; restore it with `git checkout dvc\.lock`"):
-        schedule._mended()
-
-
 def test_a_stage_that_could_not_say_anything_for_lack_of_room_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
     assert schedule._reason("", tmp_path / "a.log") == f"{tmp_path}: the disk is full; free some space and run again"
