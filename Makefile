@@ -122,4 +122,4 @@ clean:  ## forget interrupted trainings and studies, and the smoke run
 	find .work -type f '(' -name '*.lock' -o -name '*.pid' ')' -delete 2> /dev/null || true
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)
-	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --extra fid --extra team --no-header pyproject.toml -o requirements.lock
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --extra dev --extra docs --extra fid --extra ray --extra search --extra team --no-header pyproject.toml -o requirements.lock
