@@ -515,3 +515,14 @@ def test_the_command_says_what_it_did_and_refuses_a_second_time(here):
     assert isinstance(again.exception, UserError)
     assert runner.invoke(cli.commands, ["add", "cats", "cats", "--if-missing"]).output == "cats: there already\n"
     assert "removed datasets.cats" in runner.invoke(cli.commands, ["remove", "cats"]).output
+
+
+def test_the_time_of_preparing_is_of_pictures_that_were_prepared(here, monkeypatch):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr(survey.time, "process_time", lambda: 30.0 * next(clock))  # each is asked before and after
+    monkeypatch.setattr("regen.host.cores", lambda: 2)
+    prepared = []
+    monkeypatch.setattr(survey.chunks, "perceptual_hash", lambda pixels: prepared.append(pixels.shape))
+    said = says("cats", str(fill(here / "cats")))
+    assert prepared == [(64, 64, 3)] * 30
+    assert "preparing the pictures takes about 8 minutes before that, and evaluating the models comes after it" in said

@@ -18,7 +18,6 @@ from regen.params import GROUPS, Params
 
 FETCHED = ("rijksmuseum", "wesnoth")
 SIZES = (16, 512)
-PREPARING = 0.004  # seconds to shape and write one picture, besides reading it
 
 
 def add(name: str, source: str, sha256: str = "", size: int = 0, path: Path = paths.PARAMS) -> Iterator[str]:
@@ -195,5 +194,5 @@ def _time(given: Params, name: str, found: Found, size: int, models: Mapping[str
     training = max(sum(took.values()) / together, max(took.values()))
     parts = ", ".join(f"{key.removeprefix(name + '_')} {minutes(value)}" for key, value in took.items())
     yield f"training takes about {minutes(training)} here, {together} at a time (measured by some steps: {parts})"
-    reading = found.count * (found.seconds + PREPARING) / cores()
-    yield f"preparing the pictures takes about {minutes(max(2.0, reading))} before that, and evaluating the models comes after it"
+    preparing = max(2.0, found.count * found.seconds / cores())
+    yield f"preparing the pictures takes about {minutes(preparing)} before that, and evaluating the models comes after it"

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image
 from tqdm import tqdm
 
-from regen.data.images import decoding, index, labels, splits
+from regen.data.images import chunks, decoding, index, labels, splits
 from regen.data.images.index import Item
 from regen.data.images.sources import Source
 from regen.data.images.vision import Vision
@@ -26,6 +26,7 @@ FEWEST = 20  # pictures that a training can make anything of
 LARGEST = 1024  # pixels a side up to which enlarged pixel art is recognised
 COLOURS = 64  # that a portrait of pixel art has at most
 SMALL = 64  # pixels a side up to which images keep their own size
+AS_A_RULE = decoding.Form(SMALL, crop="centre", resize="smooth", colour=True, background="#ffffff")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Look:
     transparent: bool
     colours: int  # that differ, of some 65,536 pixels that are not transparent
     common: float  # share of the most frequent of them
-    seconds: float  # to read it
+    seconds: float  # of a processor, to prepare it at 64 pixels a side
 
     @property
     def side(self) -> int:
@@ -106,7 +107,7 @@ class Found:
 
     @property
     def seconds(self) -> float:
-        """Mean seconds to read a picture."""
+        """Mean seconds of a processor to prepare a picture."""
         return sum(look.seconds for look in self.looks) / len(self.looks)
 
     def sides(self) -> str:
@@ -174,18 +175,21 @@ def _content(item: Item, most: int = index.LARGEST) -> bytes:
 
 def _look(item: Item) -> Look | None:
     """Return what can be seen of one picture; None if it cannot be read."""
-    start = time.process_time()
+    content = _content(item)
     try:
-        with decoding.limits(), Image.open(io.BytesIO(_content(item)), formats=decoding.FORMATS) as image:
+        with decoding.limits(), Image.open(io.BytesIO(content), formats=decoding.FORMATS) as image:
             width, height = image.size[:: -1 if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else 1]
             if min(width, height) < decoding.SMALLEST or width * height > decoding.LARGEST:
                 return None
             image.draft("RGB", (256, 256))  # a JPEG is decoded smaller
             grey = image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
             pixels = np.asarray(image.convert("RGBA"))
+            start = time.process_time()
+            chunks.perceptual_hash(decoding.decode(content, AS_A_RULE).pixels)
+            seconds = time.process_time() - start
     except Exception:  # as in `decoding.decode`: Pillow's decoders raise nearly everything
         return None
-    return _seen(pixels, width, height, grey, time.process_time() - start)
+    return _seen(pixels, width, height, grey, seconds)
 
 
 def _seen(pixels: np.ndarray, width: int, height: int, grey: bool, seconds: float) -> Look:
