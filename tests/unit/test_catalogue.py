@@ -76,6 +76,9 @@ def test_no_two_tasks_give_one_name_two_meanings() -> None:
 
 def test_titles_name_the_features_and_never_claim_inception() -> None:
     assert registry.title("frechet_distance", "punks_classifier") == "Frechet distance (punks_classifier features)"
+    models = {"told": {"target": "rotation"}, "other": {"target": "class"}}
+    titles = [registry.title_of("recall", {"classifier": key}, models) for key in models]
+    assert titles == ["Recall (told rotation features)", "Recall (other features)"]
     assert not any("FID" in m.title or "KID" in m.title or "nception" in m.title for m in registry.MEASURES.values())
 
 

@@ -44,12 +44,13 @@ def measure(name: str) -> Measure:
     return MEASURES[name]
 
 
-def title(name: str, features: str = "classifier", network: str = "") -> str:
+def title(name: str, features: str = "classifier", network: str = "", target: str = "") -> str:
     """Return a measure's title, naming the model that gave the features: "Frechet distance (punks_classifier features)".
 
-    Where that model's network is `inception`, and nowhere else, it is the literature's: "FID (inception features)".
+    Where that model's network is `inception`, and nowhere else, it is the literature's: "FID (inception features)". Where its
+    target is `rotation` it saw no labels, and that is said: "Frechet distance (faces64_classifier rotation features)".
     """
-    text = measure(name).title.format(features=features)
+    text = measure(name).title.format(features=f"{features} rotation" if target == "rotation" else features)
     for ours, theirs in (("Frechet distance", "FID"), ("Kernel distance", "KID")) if network == "inception" else ():
         text = text.replace(ours, theirs)
     return text
@@ -57,8 +58,9 @@ def title(name: str, features: str = "classifier", network: str = "") -> str:
 
 def title_of(name: str, block: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the title of a model's measure, by its block and those of all `models`: of these one is its classifier."""
-    classifier = block.get("classifier", "none")
-    return title(name, classifier, models.get(classifier, {}).get("network", ""))
+    features = block.get("classifier", "none")
+    classifier = models.get(features, {})
+    return title(name, features, classifier.get("network", ""), classifier.get("target", ""))
 
 
 def caption(name: str) -> Caption:

@@ -155,13 +155,13 @@ def _equal(entries: Sequence[Entry | None]) -> bool:
 def _figure(key: str, name: str, entries: Sequence[Entry | None], params: dict[str, Any]) -> Figure:
     measure = MEASURES.get(name)
     features = str(params.get(f"models.{key}.classifier", "none"))
-    network = str(params.get(f"models.{features}.network", ""))
+    network, target = (str(params.get(f"models.{features}.{which}", "")) for which in ("network", "target"))
     held = next((text.held(entry) for entry in entries if entry), "")
     first = entries[0]
     cells = [Cell(text.figure(first)), *(_cell(name, first, entry) for entry in entries[1:])]
     if measure is None:  # of a commit whose figures had other names
         return Figure(name, name, "", "", "none", held, cells)
-    return Figure(name, title(name, features, network), measure.unit, measure.meaning, measure.better, held, cells)
+    return Figure(name, title(name, features, network, target), measure.unit, measure.meaning, measure.better, held, cells)
 
 
 def _cell(name: str, first: Entry | None, entry: Entry | None) -> Cell:
