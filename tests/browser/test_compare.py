@@ -83,6 +83,16 @@ def viewed(browser):
     )
 
 
+def test_what_a_figure_means_is_told_by_mouse_and_by_key(opened):
+    browser = opened()
+    term, meaning = browser.show("[popovertarget='meaning-frechet_distance']"), browser.one("#meaning-frechet_distance")
+    for tell, hide in ((term.click, lambda: term.send_keys(Keys.ESCAPE)), (lambda: term.send_keys(Keys.ENTER), term.click)):
+        tell()
+        assert "Squared distance between Gaussians" in meaning.text
+        hide()
+        assert not meaning.is_displayed()
+
+
 def test_two_pictures_are_wiped_over_each_other(opened):
     browser = opened()
     viewed(browser)

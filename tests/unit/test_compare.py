@@ -88,8 +88,8 @@ def test_a_difference_is_coloured_by_which_way_is_better(repository, command):
     command("compare", "HEAD", "four")
     text, _ = written()
     cells = {}
-    for row in re.findall(r"<tr><td><abbr.*?</tr>", text, re.DOTALL):
-        cells[re.search(r'<abbr title=".*?">(.*?)</abbr>', row)[1]] = re.findall(r'<td class="(better|worse)">', row)
+    for row in re.findall(r"<tr><td><button.*?</tr>", text, re.DOTALL):
+        cells[re.search(r"<button .*?>(.*?)</button>", row)[1]] = re.findall(r'<td class="(better|worse)">', row)
     assert cells["Reconstruction error"] == ["worse"]
     assert cells["Frechet distance (judge features)"] == ["better"]
     assert "+6 worse" in text

@@ -49,6 +49,7 @@ def build(found: Comparison, gallery: Gallery) -> str:
     )  # fmt: skip
     html = environment.get_template("page.html.j2").render(
         found=found, scale=scale, problems=gallery.problems, policy=POLICY,
+        meanings={figure.name: figure.meaning for model in found.models for figure in model.figures if figure.meaning},
         pictures={md5: _uri(content) for md5, content in pictures.items()},
     )  # fmt: skip
     scripts, styles = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
