@@ -118,7 +118,7 @@ bench: setup  ## speed, side by side with others' implementations
 	python benchmarks/run.py
 
 clean:  ## forget interrupted trainings and studies, and the smoke run
-	rm -rf .work/train .work/studies .work/smoke
+	rm -rf .work/train .work/studies .work/sweeps .work/smoke
 	find .work -type f '(' -name '*.lock' -o -name '*.pid' ')' -delete 2> /dev/null || true
 
 lock:  ## resolve the packages anew (after a change of pyproject.toml)

@@ -10,7 +10,7 @@ import click
 
 import regen.process  # noqa: F401
 from regen import host
-from regen.commands import text
+from regen.commands import of_experiments, text
 from regen.errors import UserError, reported
 
 
@@ -151,63 +151,6 @@ def ui(port: int) -> None:
 
 
 @commands.command()
-@click.argument("model")
-@click.option("--last", default=4, show_default=True, type=click.IntRange(0), help="How many of the newest experiments.")
-def figures(model: str, last: int) -> None:
-    """Show the figures of one MODEL: workspace, HEAD and experiments, and what each is held against."""
-    from regen.commands import compare
-
-    _here()
-    text.say(compare.figures(model, last))
-
-
-@commands.command()
-@click.argument("a", default="HEAD")
-@click.argument("b", default="workspace")
-def changes(a: str, b: str) -> None:
-    """Show what changed in params and figures from revision A to B.
-
-    A revision is the workspace, a commit, a branch, or an experiment of DVC; by default HEAD and the workspace.
-    """
-    from regen.commands import compare
-
-    _here()
-    text.say(compare.changes(a, b))
-
-
-@commands.command()
-@click.argument("revisions", nargs=-1)
-@click.option("--model", "models", multiple=True, help="Only this model; may be given several times.")
-@click.option("--out", default=Path(".work/compare.html"), show_default=True, type=Path, help="Page that is written.")
-@click.option("--markdown", is_flag=True, help="Print it as Markdown, for a pull request, and write no page.")
-def compare(revisions: tuple[str, ...], models: tuple[str, ...], out: Path, markdown: bool) -> None:
-    """Put REVISIONS side by side in one page: params that differ, figures, pictures.
-
-    A revision is the workspace, a commit, a branch, or an experiment of DVC. One alone stands beside HEAD; none: HEAD and the
-    workspace.
-    """
-    from regen.commands.side_by_side import markdown as form
-    from regen.commands.side_by_side import page
-
-    _here()
-    if markdown:
-        text.say(form.of(revisions, models))
-    else:
-        text.written(out, lambda: text.say(f"{out}: {', '.join(page.write(revisions, models, out))}"))
-
-
-@commands.command()
-@click.argument("figure")
-@click.option("--model", default=None, help="Only this model.")
-def best(figure: str, model: str | None) -> None:
-    """Rank workspace, HEAD and experiments by one FIGURE, such as frechet_distance."""
-    from regen.commands import compare
-
-    _here()
-    text.say(compare.best(figure, model))
-
-
-@commands.command()
 @click.option("--run", type=click.Choice(["repro", "smoke"]), help="Say it of one run, in a line.")
 def machine(run: str | None) -> None:
     """Say what this machine is, and about how long a run takes on it."""
@@ -268,6 +211,10 @@ def verify() -> None:
     text.say(said)
     if not agree:
         raise SystemExit(1)
+
+
+for _command in of_experiments.COMMANDS:
+    commands.add_command(_command)
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
     failed: dict[str, str] = {}
     running: dict[Future[str], tuple[str, float]] = {}
     started, total = time.monotonic(), len(pending)
-    with _ended_together() as ending, ThreadPoolExecutor(max(1, jobs)) as pool:
+    with ended_together() as ending, ThreadPoolExecutor(max(1, jobs)) as pool:
         while pending or running:
             ready = [
                 stage for stage in pending if not (set(graph.successors(stage)) & (pending | {s for s, _ in running.values()}))
@@ -163,7 +163,7 @@ def _longest_way(graph: nx.DiGraph, seconds: Mapping[str, float]) -> dict[str, f
 
 
 @contextmanager
-def _ended_together() -> Iterator[threading.Event]:
+def ended_together() -> Iterator[threading.Event]:
     """End with what runs below this process when it is asked to (SIGTERM), as Ctrl-C does; the event is set then.
 
     What has a session of its own, as tracking has, sees the end of its stage and ends by itself.

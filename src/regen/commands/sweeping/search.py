@@ -1,0 +1,158 @@
+"""`regen search`: values that Optuna chooses by what earlier ones gave, each trial an experiment of DVC.
+
+Trials are asked for in batches and told in their order, whatever finishes first. So the seed and what trials gave decide all of
+them, and nothing of the search has to be kept: started again, it asks the same questions and finds the answers among experiments.
+
+No trial is cut short: an experiment without its figures is none, and which trials would be is not the same on a slower machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regen import blocks, paths
+from regen.catalogue.registry import MEASURES
+from regen.commands import text
+from regen.commands.sweeping import sweep, values
+from regen.commands.sweeping.running import Experiment, Runner
+from regen.commands.sweeping.values import Range
+from regen.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+DIGITS = 4  # of a number that is chosen: an experiment's name holds it
+CORNERS = 64  # combinations of ends of ranges that are checked before any work
+
+
+def search(
+    texts: Sequence[str], figure: str, model: str | None, trials: int, batch: int, seed: int, maximize: bool | None,
+    jobs: int | None, out: Path,
+) -> None:  # fmt: skip
+    """Make trials, then say what they gave, the best one first.
+
+    Raises:
+        UserError: something is wrong with what was asked for, said before any work; or some trials failed.
+    """
+    space = values.space(texts)
+    blocks.known(figure, list(MEASURES), "figure", "figure")
+    study = _study(_up(figure, maximize), seed)
+    runner = Runner(list(space), [], jobs)
+    model = _model(runner, list(space), model)
+    runner.names = list(dict.fromkeys([*runner.names, model]))
+    _measured(figure, model)
+    runner.experiments(_corners(space))
+    text.say(f"{trials} trials of {model}, {batch} at once, {runner.jobs} at a time, for {figure}")
+    tried: dict[str, tuple[float, Experiment]] = {}
+    wanted: list[Experiment] = []
+    failed: dict[str, str] = {}
+    while len(wanted) < trials:
+        asked = [study.ask() for _ in range(min(batch, trials - len(wanted)))]
+        rows = [{path: _chosen(trial, path, choice) for path, choice in space.items()} for trial in asked]
+        found = runner.experiments(rows)
+        new = list({one.name: one for one in found if one.name not in tried and one.name not in failed}.values())
+        failed |= runner.run(new, len(wanted), trials)
+        for trial, one in zip(asked, found, strict=True):
+            value = _value(runner, one, model, figure)
+            if value is None or not math.isfinite(value):
+                study.tell(trial, state=_failed())
+            else:
+                study.tell(trial, value)
+                tried[one.name] = value, one
+        wanted += found
+    best = sorted(tried.values(), key=lambda item: item[0], reverse=_up(figure, maximize))
+    if best:
+        sweep.show(runner, [one for _, one in best], out, figure)
+        value, one = best[0]
+        text.say(
+            f"best: {figure} {text.number(value)} with " + " ".join(f"{path}={values.said(v)}" for path, v in one.values.items())
+        )
+    if failed:
+        raise UserError(f"{len(failed)} of {trials} trials failed; the same command tries them again")
+
+
+def _up(figure: str, maximize: bool | None) -> bool:
+    """Whether more is better."""
+    better = MEASURES[figure].better
+    if maximize is None and better == "none":
+        raise UserError(f"{figure}: neither more nor less of it is better; add --maximize or --minimize")
+    return better == "higher" if maximize is None else maximize
+
+
+def _model(runner: Runner, varied: Sequence[str], model: str | None) -> str:
+    """Return the model that is measured: the one that was named, or the only one whose params are varied."""
+    if model is not None:
+        blocks.known(model, list(runner.given.models), "--model", "model")
+        return model
+    named = values.concerned([path for path in varied if path.startswith("models.")])
+    if len(named) != 1:
+        raise UserError(f"of which model is the figure? Add --model{blocks.suggestion('', named or list(runner.given.models))}")
+    return named[0]
+
+
+def _measured(figure: str, model: str) -> None:
+    """Refuse a figure that this model does not have, where it has been measured before."""
+    path = paths.metrics(model)
+    if path.is_file():
+        try:
+            names = list(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError:
+            return  # damaged: said elsewhere
+        blocks.known(figure, names, str(path), "figure")
+
+
+def _study(up: bool, seed: int) -> optuna.Study:
+    try:
+        import optuna
+    except ImportError:
+        raise UserError('regen search: optuna is missing: pip install "regen[search]"') from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that may change; the version is pinned
+        sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # those of one batch keep away from each other
+    return optuna.create_study(direction="maximize" if up else "minimize", sampler=sampler)
+
+
+def _failed() -> Any:
+    import optuna
+
+    return optuna.trial.TrialState.FAIL
+
+
+def _chosen(trial: optuna.Trial, path: str, choice: Range | list[Any]) -> Any:
+    """Return a value of one param."""
+    if not isinstance(choice, Range):
+        return choice[trial.suggest_categorical(path, list(range(len(choice))))]
+    if choice.whole:
+        return trial.suggest_int(path, int(choice.low), int(choice.high), log=choice.log)
+    drawn = float(f"{trial.suggest_float(path, choice.low, choice.high, log=choice.log):.{DIGITS}g}")
+    return min(max(drawn, float(choice.low)), float(choice.high))
+
+
+def _value(runner: Runner, one: Experiment, model: str, figure: str) -> float | None:
+    """Return what a trial gave; None where it failed.
+
+    Raises:
+        UserError: the model has no such figure.
+    """
+    if (at := runner.done(one)) is None:
+        return None
+    measured = at.measured(model) or {}
+    blocks.known(figure, list(measured), f"{one.name}: {paths.metrics(model)}", "figure")
+    return measured[figure]["value"]
+
+
+def _corners(space: Mapping[str, Range | list[Any]]) -> list[dict[str, Any]]:
+    """Return combinations of the ends of ranges and of all choices: all, or, of very many, each end beside the others' first."""
+    ends = {path: [choice.low, choice.high] if isinstance(choice, Range) else choice for path, choice in space.items()}
+    ends = {path: [float(end) for end in found] if isinstance(c := space[path], Range) and not c.whole else found
+            for path, found in ends.items()}  # fmt: skip
+    if math.prod(len(found) for found in ends.values()) <= CORNERS:
+        return values.product(ends)
+    first = {path: found[0] for path, found in ends.items()}
+    return [first, *(first | {path: end} for path, found in ends.items() for end in found[1:])]
