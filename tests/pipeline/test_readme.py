@@ -33,12 +33,14 @@ INSTEAD = {
     "make full": "nothing: it trains for hours",
     "make studies": "nothing: it trains for hours",
     "make verify": f"{RESTORE}make -o .venv/.ready verify",  # after experiments, figures are others
-    # With what waits for the end. (`dvc exp run --run-all` follows logs, at times for ever; a worker may end between two.)
-    "dvc queue start": (
-        "for n in $(seq 100); do dvc queue status > HERE/queue; grep -qE 'Queued|Running' HERE/queue || break; "
-        "grep -q '0 active, 0 idle' HERE/queue && dvc queue start > /dev/null 2>&1; sleep 10; done; "
-        "dvc queue stop > /dev/null 2>&1; cat HERE/queue; "
-        "! grep -qE 'Queued|Running|Failed' HERE/queue"
+    "regen sweep -S models.punks_vae.beta=2,8 -S models.punks_vae.latent_dim=32,64": (
+        f"{RESTORE}regen sweep -S models.punks_vae.beta=2,8 -S models.punks_vae.latent_dim=4"
+    ),
+    "regen search models.punks_vae.beta=0.1..10:log --for frechet_distance --trials 16": (
+        "regen search models.punks_vae.beta=0.1..10:log --for frechet_distance --trials 2 --batch 1"
+    ),
+    "regen search models.punks_vae.beta=0.1..10:log models.punks_vae.latent_dim=16..64 --for frechet_distance --trials 8": (
+        "regen search models.punks_vae.beta=0.1..10:log models.punks_vae.latent_dim=4..8 --for frechet_distance --trials 2"
     ),
     "regen add cats ~/pictures/cats": "regen add cats HERE/cats",
     "regen repro cats": (
