@@ -283,8 +283,11 @@ def test_a_copy_that_a_kill_left_is_gone_on_with_if_it_is_of_the_same_params(rep
 def test_what_a_killed_sweep_left_running_is_waited_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ending, waits, held = threading.Event(), threading.Event(), threading.Event()
+    code = "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); input()"
     with copies.alone("one", ending, waits.set) as lock:
-        orphan = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
+        orphan = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert orphan.stdout is not None
+        orphan.stdout.readline()
 
     def again() -> None:
         with copies.alone("one", ending, waits.set):

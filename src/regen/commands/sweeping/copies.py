@@ -7,17 +7,18 @@ trees and commits beside its index, and a copy takes its data from DVC's cache, 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+
+from filelock import FileLock, Timeout
 
 from regen import paths
 from regen.commands.revisions import Revision
@@ -108,25 +109,29 @@ def base() -> Base:
 
 
 @contextmanager
-def alone(name: str, ending: Event, busy: Callable[[], None]) -> Iterator[int]:
+def alone(name: str, ending: Event, busy: Callable[[], None]) -> Iterator[Path]:
     """Hold the lock of one experiment's copy; where somebody else does, `busy` is called and that one waited for.
 
     Yields:
-        its file, to be handed to the copy's process: while that runs, though this one was killed, nobody else goes there.
+        the lock that the copy's process is to hold: while it runs, though its sweep was killed, nobody else goes there.
     """
     LOCKS.mkdir(parents=True, exist_ok=True)
-    with (LOCKS / name).open("a") as file:
-        waits = False
-        while not ending.is_set():
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not waits:
+    ours, its = FileLock(LOCKS / f"{name}.sweep"), FileLock(LOCKS / f"{name}.run")
+    with ExitStack() as held:
+        for lock in (ours, its):
+            while not ending.is_set():
+                try:
+                    held.enter_context(lock.acquire(timeout=POLL))
+                    break
+                except Timeout:
                     busy()
-                waits = True
-                ending.wait(POLL)
-        yield file.fileno()
+                    busy = _told
+        its.release()
+        yield Path(its.lock_file)
+
+
+def _told() -> None:
+    """Say nothing more."""
 
 
 def lay_out(base: Base, name: str, params: bytes, cache: str) -> Path:

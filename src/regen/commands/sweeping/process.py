@@ -1,8 +1,10 @@
-"""One experiment, in the process of its copy: `python -m regen.commands.sweeping.process JOBS [NAME ...]`."""
+"""One experiment, in the process of its copy: `python -m regen.commands.sweeping.process LOCK JOBS [NAME ...]`."""
 
 from __future__ import annotations
 
 import sys
+
+from filelock import FileLock
 
 import regen.process  # noqa: F401
 from regen import host, paths, schedule
@@ -30,4 +32,5 @@ def run(jobs: int, names: list[str]) -> None:
 if __name__ == "__main__":
     with reported():
         host.settle()
-        run(int(sys.argv[1]), sys.argv[2:])
+        with FileLock(sys.argv[1]):
+            run(int(sys.argv[2]), sys.argv[3:])

@@ -185,17 +185,16 @@ class Runner:
     def _known(self) -> set[str]:
         return {key for group in GROUPS for key in getattr(self.given, group)}
 
-    def _process(self, name: str, folder: Path, names: Sequence[str], lock: int, ending: threading.Event) -> str:
+    def _process(self, name: str, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event) -> str:
         """Run the pipeline in a copy, and wait for it; returns what went wrong, or an empty text."""
         log = copies.FOLDER / f"{name}.log"
         environment = {key: value for key, value in os.environ.items() if key not in OURS} | {
             "PYTHONPATH": os.pathsep.join(filter(None, [str((folder / "src").resolve()), os.environ.get("PYTHONPATH")])),
             "DVC_ROOT": str(Path.cwd()), "DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": self.base.head,
         }  # fmt: skip
-        command = [sys.executable, "-m", process.__name__, str(self.inside), *names]
+        command = [sys.executable, "-m", process.__name__, str(lock.resolve()), str(self.inside), *names]
         with log.open("w", encoding="utf-8") as file:
-            child = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                                     pass_fds=[lock])  # fmt: skip
+            child = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         code = _ended(child, ending)
         if not code:
             log.unlink(missing_ok=True)

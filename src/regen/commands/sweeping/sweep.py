@@ -22,7 +22,8 @@ def sweep(names: Sequence[str], texts: Sequence[str], jobs: int | None, out: Pat
     wanted = runner.experiments(values.product(varied))
     missing = sum(runner.done(one) is None for one in wanted)
     of = f" of {', '.join(runner.names)}" if runner.names else ""
-    text.say(f"{len(wanted)} experiments{of}: {len(wanted) - missing} are there, {missing} to run, {runner.jobs} at a time")
+    count = f"{len(wanted)} experiment{'s' if len(wanted) > 1 else ''}"
+    text.say(f"{count}{of}: {len(wanted) - missing} are there, {missing} to run, {runner.jobs} at a time")
     failed = runner.run(wanted)
     show(runner, wanted, out)
     if failed:
