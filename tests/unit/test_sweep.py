@@ -96,6 +96,15 @@ def test_an_experiment_is_named_by_what_is_varied(row, name):
     assert values.name(row, "3f2a1c") == f"{name}-3f2a1c"
 
 
+def test_values_that_git_takes_in_no_ref_have_names_of_their_own():
+    found = {
+        values.name({"models.a.b": text})
+        for text in ("x y", "x/y", "x..y", "x.lock", "x.lock " + 200 * "z", "x.lock " + 201 * "z")
+    }
+    assert len(found) == 6
+    assert all(re.fullmatch(r"a\.b=[\w.]+-[0-9a-f]{8}", name) for name in found)
+
+
 @settings(max_examples=300)
 @given(st.dictionaries(st.from_regex(r"models\.[a-z]{1,30}\.[a-z]{1,30}", fullmatch=True), VALUES, min_size=1, max_size=6))
 def test_git_and_dvc_take_any_name_and_it_says_which_values(row):
