@@ -27,7 +27,7 @@ LAYERS = [
     {"regen.training"},
     {"regen.evaluation", "regen.export"},
     {"regen.studies", "regen.tracking", "regen.report"},
-    {"regen.checks", "regen.schedule", "regen.trained", "regen.answer"},
+    {"regen.checks", "regen.interrupted", "regen.schedule", "regen.trained", "regen.answer"},
     {"regen.commands", "regen.cli"},
 ]
 
