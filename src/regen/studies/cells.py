@@ -12,8 +12,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
-import regen
 from regen import imports, paths
 from regen.blocks import StudyConfig
 from regen.data import arrays, folders
@@ -31,6 +30,7 @@ from regen.evaluation import figures
 from regen.evaluation import run as evaluation
 from regen.params import Params
 from regen.studies import cell as process
+from regen.studies import node
 from regen.studies.executors import Executor, Local
 from regen.training import checkpoint
 from regen.training import run as training
@@ -72,6 +72,11 @@ class Cell:
         return {**{name: getattr(self.params, name) for name in TOP}, **self.block}
 
     @property
+    def reads(self) -> list[Path]:
+        """The folders that its training and its evaluation read, besides its own."""
+        return [paths.prepared(self.block["dataset"]), *filter(None, [paths.classifier(self.block)])]
+
+    @property
     def kept(self) -> Path:
         """Where the finished cell lies."""
         return paths.study(self.study) / self.name
@@ -109,14 +114,15 @@ def cells(key: str, config: StudyConfig, given: Params) -> list[Cell]:
     return found
 
 
-def run(key: str, config: StudyConfig, given: Params, executor: Executor | None = None) -> list[dict[str, Any]]:
+def run(key: str, config: StudyConfig, given: Params, executor: Executor[Cell] | None = None) -> list[dict[str, Any]]:
     """Run the cells that are not finished; returns each cell's values and metrics.
 
     Args:
         key: of `studies` in params.yaml.
         config: its block.
         given: all of params.yaml.
-        executor: runs the cells; by default this machine, as many at a time as its cores allow.
+        executor: runs the cells; by default the cluster at RAY_ADDRESS, or where that is not set this machine, as many at a time
+            as its cores allow.
 
     Raises:
         UserError: a cell failed; those that are finished are kept.
@@ -127,10 +133,19 @@ def run(key: str, config: StudyConfig, given: Params, executor: Executor | None 
     # Of several processes each, they run one after another: such a cell takes all GPUs, and torchrun a port.
     threads = max(cell.params.threads for cell in wanted) if given.launcher == "python" else sys.maxsize
     with tqdm(total=len(wanted), desc=key, unit="cell", dynamic_ncols=True) as progress:
-        for _ in (executor or Local()).run(partial(_finish, given=given), wanted, threads):
+        for _ in (executor or _chosen()).run(partial(_finish, given=given), wanted, threads):
             progress.update()
     shutil.rmtree(work(key), ignore_errors=True)
     return [{"values": cell.values, "metrics": figures.read(cell.kept / "metrics.json")} for cell in wanted]
+
+
+def _chosen() -> Executor[Cell]:
+    """Return who runs the cells: Ray's own variable says where its cluster is."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        from regen.studies.cluster import Ray  # on demand: it asks for cells itself
+
+        return Ray(address)
+    return Local(_start)
 
 
 def work(key: str) -> Path:
@@ -155,8 +170,8 @@ def _tidy(folder: Path, wanted: set[str]) -> None:
             shutil.rmtree(left) if left.is_dir() else left.unlink()  # under a name of what is left: a kill leaves half of it
 
 
-def _finish(cell: Cell, given: Params) -> None:
-    """Bring one cell up to date."""
+def _finish(cell: Cell, given: Params) -> Iterator[str]:
+    """Bring one cell up to date; where it has to be trained or evaluated, yields its signature for an executor to see to that."""
     trained, evaluated = _signatures(cell)
     noted = _noted(cell.kept / NOTE)
     if (noted.get("training"), noted.get("evaluation")) == (trained, evaluated):
@@ -168,7 +183,7 @@ def _finish(cell: Cell, given: Params) -> None:
         if noted.get("training") == trained:
             shutil.copytree(cell.kept / "model", home / paths.model(cell.model), dirs_exist_ok=True)
             folders.write(home / process.TRAINED, trained)
-        _start(cell, trained)
+        yield trained
     with folders.replacing(cell.kept) as part:
         shutil.copytree(home / paths.model(cell.model), part / "model")
         shutil.copytree(home / paths.figures(cell.model), part / "figures")
@@ -178,18 +193,16 @@ def _finish(cell: Cell, given: Params) -> None:
 
 def _signatures(cell: Cell) -> tuple[str, str]:
     """Return what decides the cell's training (params, data, code, processes), and what decides its evaluation."""
-    data = paths.prepared(cell.block["dataset"])
-    statistics = arrays.statistics(data)
-    family, loader = cell.block["family"], statistics.get("loader", "arrays")
+    data, folder = paths.prepared(cell.block["dataset"]), paths.classifier(cell.block)
+    to_train, to_evaluate = modules(cell)
     trained = checkpoint.signature(
-        block=cell.block, top={name: getattr(cell.params, name) for name in TOP}, data=statistics,
-        launcher=cell.params.launcher, code=_code(training, *training.code(family, loader)),
+        block=cell.block, top={name: getattr(cell.params, name) for name in TOP}, data=arrays.statistics(data),
+        launcher=cell.params.launcher, code=_code(training, *to_train),
     )  # fmt: skip
-    folder = paths.classifier(cell.block)
     classifier = _json(folder / "model.json") if folder else {}
-    code = evaluation.code(family, loader, classifier["config"]["family"] if classifier else None)
     decoder = _noted(data / "decoder/model.json")  # of an encoding: by it latents are shown and measured
-    return trained, checkpoint.signature(training=trained, classifier=classifier, decoder=decoder, code=_code(evaluation, *code))
+    return trained, checkpoint.signature(training=trained, classifier=classifier, decoder=decoder,
+                                         code=_code(evaluation, *to_evaluate))  # fmt: skip
 
 
 def _code(module: Any, *found: str) -> str:
@@ -212,22 +225,22 @@ def _start(cell: Cell, signature: str) -> None:
     Raises:
         UserError: with what it said last.
     """
-    alone = cell.params.launcher == "python" or process.trained(cell.work, signature)
-    start = [sys.executable] if alone else cell.params.start
-    source, beside = str(Path(regen.__file__).resolve().parents[1]), str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
-        "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
-        "MLFLOW_TRACKING_URI": "",  # cells are not mirrored
-    }
-    log = cell.work / "cell.log"
-    with log.open("w", encoding="utf-8") as file:
-        command = [*start, "-m", process.__name__, str(cell.work.resolve()), cell.model, signature]
-        code = subprocess.run(command, env=environment, stdout=file, stderr=file).returncode
-    if code:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or ["nothing was printed"]
-        said = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
-        raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {said} (see {log})")
+    start = [sys.executable] if alone(cell, signature) else cell.params.start
+    if said := node.process(cell.work, start, [cell.model, signature], os.environ, attended=False):
+        raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {said} (see {cell.work / node.LOG})")
+
+
+def alone(cell: Cell, signature: str) -> bool:
+    """Whether one process does it: what is trained already is evaluated by one."""
+    return cell.params.launcher == "python" or process.trained(cell.work, signature)
+
+
+def modules(cell: Cell) -> tuple[list[str], list[str]]:
+    """Return the modules that a cell's training, and those that its evaluation, find by name."""
+    family, loader = cell.block["family"], arrays.statistics(paths.prepared(cell.block["dataset"])).get("loader", "arrays")
+    folder = paths.classifier(cell.block)
+    reader = _json(folder / "model.json")["config"]["family"] if folder else None
+    return training.code(family, loader), evaluation.code(family, loader, reader)
 
 
 def _noted(path: Path) -> dict[str, Any]:
