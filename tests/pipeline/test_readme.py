@@ -81,6 +81,9 @@ INSTEAD = {
     ".venv/bin/pre-commit install": "nothing: a copy has no .venv; tests/unit/test_repository.py holds the hooks",
     "dvc plots diff": "dvc plots diff && test -s dvc_plots/index.html && git check-ignore --quiet dvc_plots/index.html",
     "python benchmarks/larger_than_memory.py all FOLDER 10000": "python benchmarks/larger_than_memory.py all HERE/many 200",
+    "ray start --head --port 6379": "nothing: it does not end; tests/unit/test_ray.py has a cluster",
+    "ray start --address HEAD:6379": "nothing: see above",
+    "RAY_ADDRESS=HEAD:6379 make repro": "nothing: see above",
     "python .ci/report.py origin/main /tmp/report": "python .ci/report.py HEAD HERE/report",
 }
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import builtins
 import hashlib
+import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,12 @@ import yaml
 from regen import blocks, data, params, paths
 from regen.data import arrays
 from regen.errors import UserError
-from regen.studies import cells, cluster, node, table
-from tests.hostile import full_disk
+from regen.studies import cell, cells, cluster, node, table
+from tests.chaos import kills
 
 pytestmark = pytest.mark.timeout(1800)  # Ray starts a dozen processes, and each cell imports torch
 
-SEEDS = [1, 2, 3, 4]
+SEEDS = [1, 2, 3]
 STUDY = {"model": "lstm", "vary": {"seed": SEEDS}, "show": ["nats_per_pixel"]}
 ROOM = 80 << 20  # bytes of an object store: the smallest that Ray takes
 
@@ -39,11 +41,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("RAY_ADDRESS", raising=False)
-        content = {**full_disk.PARAMS, "datasets": {"letters": full_disk.PARAMS["datasets"]["letters"]}, "queries": {},
-                   "encodings": {}, "models": {"lstm": full_disk.PARAMS["models"]["lstm"]}, "studies": {"seeds": STUDY}}  # fmt: skip
+        content = {**kills.tiny(), "studies": {"seeds": STUDY}}
         Path("params.yaml").write_text(yaml.safe_dump(content))
         letters = data.kind("letters")
         config = data.config(content["datasets"]["letters"], "letters")
+        Path("data/raw/letters").mkdir(parents=True)
+        letters.download(config, Path("data/raw/letters"))
         found, description = letters.prepare(config, Path("data/raw/letters"), 0)
         arrays.write(paths.prepared("letters"), found, {"dataset": "letters", "kind": "letters", **description})
         study()
@@ -63,18 +66,21 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 
 class Nodes:
-    """A cluster that grows and shrinks."""
+    """A cluster that grows and shrinks: its head, which runs no cells, and nodes of one CPU each.
+
+    None of them has this repository, or its data: each has an empty cache of its own, and another regen among its packages.
+    """
 
     def __init__(self, folder: Path) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
-        self.folder, self.caches = folder, list[Path]()
+        self.folder, self.places = folder, list[Path]()
         (folder / "installed/regen").mkdir(parents=True)
         (folder / "installed/regen/__init__.py").write_text("raise ImportError('an installed regen')\n")
         self.cluster = Cluster()
         try:
-            self.add()
+            self.add(cpus=0)
             self.add()
         except BaseException:
             self.end()
@@ -84,16 +90,22 @@ class Nodes:
     def address(self) -> str:
         return str(self.cluster.address)
 
-    def add(self) -> Any:
-        """Begin a node of one CPU, which has neither this repository nor its data."""
-        cache = self.folder / f"cache{len(self.caches)}"
-        self.caches.append(cache)
+    def add(self, cpus: int = 1) -> Any:
+        """Begin a node; the last of `places` is where it keeps what it is sent (`cache`) and runs cells (`tmp`)."""
+        place = self.folder / f"node{len(self.places)}"
+        (place / "tmp").mkdir(parents=True)
+        self.places.append(place)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_CACHE_HOME", str(cache))
-            patch.delenv("REGEN_CACHE", raising=False)
+            patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+            patch.setenv("TMPDIR", str(place / "tmp"))
             patch.setenv("PYTHONPATH", str(self.folder / "installed"))
-            patch.chdir(self.folder)
-            return self.cluster.add_node(num_cpus=1, object_store_memory=ROOM, include_dashboard=False)
+            patch.delenv("REGEN_CACHE", raising=False)
+            patch.chdir(place)
+            return self.cluster.add_node(num_cpus=cpus, object_store_memory=ROOM, include_dashboard=False)
+
+    def cells(self) -> list[Path]:
+        """The folders of cells on all nodes."""
+        return [folder for place in self.places for folder in (place / "tmp").glob("regen-cell-*")]
 
     def end(self) -> None:
         import ray
@@ -126,16 +138,168 @@ def digests(folder: str) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def test_a_study_on_a_cluster_gives_the_bytes_of_this_machine_though_a_node_is_lost(repository: Path, ray: Nodes) -> None:
-    given = params.read()
-    found = cells.cells("seeds", blocks.parse(blocks.StudyConfig, given.studies["seeds"], ""), given)
-    lost, done = ray.add(), []
-    for cell in cluster.Ray(ray.address).run(partial(cells._finish, given=given), found, 1):
-        done.append(cell.name)
-        if len(done) == 1:  # while the other cells run
-            ray.cluster.remove_node(lost, allow_graceful=False)
-            ray.add()
-    assert sorted(done) == [f"seed={seed}" for seed in SEEDS]
-    study()  # nothing is left to run: the table
+def given() -> tuple[params.Params, list[cells.Cell]]:
+    """All params, and the cells of the study."""
+    found = params.read()
+    return found, cells.cells("seeds", blocks.parse(blocks.StudyConfig, found.studies["seeds"], ""), found)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until it holds."""
+    end = time.monotonic() + 600
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_a_study_on_a_cluster_gives_the_bytes_of_this_machine_though_a_node_is_lost(
+    repository: Path, ray: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, lost = Counter[str](), ray.add()
+    finish = cells._finish
+
+    def counted(cell: cells.Cell, given: params.Params) -> Iterator[str]:
+        yield from finish(cell, given)
+        kept[cell.name] += 1
+
+    def lose() -> None:
+        until(lambda: list((ray.places[-1] / "tmp").glob("regen-cell-*/cell.log")))
+        ray.cluster.remove_node(lost, allow_graceful=False)
+        ray.add()
+
+    monkeypatch.setattr(cells, "_finish", counted)
+    with ThreadPoolExecutor(1) as pool:
+        losing = pool.submit(lose)
+        study()
+        losing.result()
+    assert kept == dict.fromkeys([f"seed={seed}" for seed in SEEDS], 1)
     assert digests("studies") == digests("local")
-    assert any(digests(str(cache)) for cache in ray.caches)
+    assert any(digests(str(ray.places[-1] / "cache")))  # the node that came has run a cell
+    until(lambda: not ray.cells())  # the lost node's process has ended, too
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    study()  # where nothing is to be run, no cluster is asked
+
+
+def test_a_cell_that_is_trained_is_evaluated_alone_on_a_node(repository: Path, ray: Nodes) -> None:
+    shutil.copytree("local/seeds", "studies/seeds")
+    note = Path("studies/seeds/seed=1/cell.json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"evaluation": "another"}))
+    everything, found = given()
+    for done in cluster.Ray(ray.address).run(partial(cells._finish, given=everything), found, 1):
+        if done.name == "seed=1":
+            assert "epoch" not in (done.work / "cell.log").read_text()
+    assert digests("studies") == digests("local")
+
+
+def test_a_cell_that_fails_on_a_node_says_why_and_leaves_its_log(repository: Path) -> None:
+    changed = {"lstm": params.read().models["lstm"] | {"batch_size": 1000}}
+    with pytest.raises(
+        UserError, match=r"^studies.seeds: cell seed=\d failed on node [\d.]+: .*batch_size.* \(see [^\n]*cell.log\)$"
+    ):
+        study(models=changed)
+    assert "batch_size" in next(Path(".work").rglob("cell.log")).read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"threads": 64},
+            r"cell seed=1 takes 64 CPUs \(threads in params.yaml\), and no node of \S+ has as many: .* has 1 CPUs$",
+        ),
+        (
+            {"launcher": "torchrun --nproc_per_node 2"},
+            "launcher: torchrun --nproc_per_node 2: on a cluster a cell is one process",
+        ),
+    ],
+)
+def test_what_no_node_can_run_is_refused_rather_than_waited_for(repository: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        study(**changes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (None, r"127.0.0.1:\d+: no Ray cluster answers there \(timed out\)"),
+        (b"HTTP/1.1 400 Bad Request", "what answers there is no Ray cluster"),
+        (b"", "what answers there is no Ray cluster"),
+    ],
+)
+def test_where_no_cluster_answers_it_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, said: str
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                if answer is None:
+                    connection.recv(1)  # until the other side has enough
+                connection.sendall(answer or b"")
+
+        serving = pool.submit(serve)
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(UserError, match=f"^RAY_ADDRESS: .*{said}"):
+            study()
+        serving.result()
+
+
+@pytest.mark.parametrize("address", ["auto", "ray://head:10001", "http://head:8265", "head", "head:123456"])
+def test_what_is_no_address_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(UserError, match="expected HOST:PORT of the cluster's head"):
+        study()
+
+
+def test_where_ray_is_not_installed_it_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    monkeypatch.setattr(cluster, "_answers", lambda address, where: None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r'Ray is not installed here; pip install "regen\[ray\]"'):
+        study()
+
+
+def test_a_node_that_would_give_other_bytes_says_in_what_it_differs() -> None:
+    here = node.version("numpy")
+    order = node.Order("lstm", "abc", "fp32", {}, {"numpy": here}, node.code(), [])
+    assert node.unlike(order) == ""
+    assert "not what was sent" in node.unlike(replace(order, code="another"))
+    other = {"numpy": "0.1", "no_such_package": "1.0"}
+    said = node.unlike(replace(order, versions=other))
+    assert said == f"numpy is {here}, no_such_package is missing; install there: pip install numpy==0.1 no_such_package==1.0"
+
+
+def test_a_cell_s_packages_are_known_by_their_versions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    found = cluster._versions(given()[1][0])
+    assert found["torch"] == node.version("torch")
+    assert "dvc" not in found
+
+
+def test_a_machine_of_another_precision_is_refused_where_it_is_left_to_the_machine() -> None:
+    auto = params.read(Path(__file__).parents[2] / "params.yaml").model_copy(update={"precision": "auto", "threads": 1})
+    mine = cell.precision(auto)
+    cell._same_precision(auto, mine)
+    other = "fp32" if mine == "bf16" else "bf16"
+    with pytest.raises(UserError, match=f"auto is {mine} on this machine, and {other} where the study was started"):
+        cell._same_precision(auto, other)
+    cell._same_precision(auto.model_copy(update={"precision": "bf16"}), other)
+
+
+@pytest.mark.parametrize(("said", "share"), [("", 0.25), ("1", 1.0), ("2", 2.0), ("0.5", 0.5)])
+def test_a_cell_s_share_of_a_gpu(monkeypatch: pytest.MonkeyPatch, said: str, share: float) -> None:
+    monkeypatch.setenv("REGEN_CELL_GPUS", said)
+    assert cluster._share() == share
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "1.5", "nan", "inf", "half"])
+def test_what_is_no_share_of_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setenv("REGEN_CELL_GPUS", said)
+    with pytest.raises(UserError, match=r"^REGEN_CELL_GPUS: .*expected how much of a GPU"):
+        cluster._share()

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class _Session:
             self._refuse(cell, signature)
         first = waiting[0][0]
         # Any of them: a study keeps its model's data set and classifier.
-        self.files = [parcel for name, path in _read(first) if (parcel := self._sent(name, path))]
+        self.files = [self._sent(name, path) for name, path in _read(first)]
         self.versions, self.code = _versions(first), node.code()
         self.computing = {name: value for name, value in os.environ.items() if name.startswith(node.COMPUTING)}
         self.auto = process.precision(first.params.model_copy(update={"precision": "auto"}))
@@ -125,17 +126,14 @@ class _Session:
             outcome: node.Outcome = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
             raise UserError(f"{where} was lost: {_line(error)}") from None
-        del reference
-        log = cell.work / node.LOG
+        if outcome.files:
+            with folders.replacing(cell.work) as part:
+                for name, content in outcome.files.items():
+                    (part / name).parent.mkdir(parents=True, exist_ok=True)
+                    (part / name).write_bytes(content)
         if outcome.said:
-            if node.LOG in outcome.files:
-                folders.write(log, outcome.files[node.LOG])
-            see = f" (see {log})" if node.LOG in outcome.files else ""
+            see = f" (see {cell.work / node.LOG})" if outcome.files else ""
             raise UserError(f"{where} failed on node {outcome.where}: {outcome.said}{see}")
-        with folders.replacing(cell.work) as part:
-            for name, content in outcome.files.items():
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                (part / name).write_bytes(content)
 
     def _nodes(self) -> list[dict[str, float]]:
         """Return what each node has that is alive: CPU, GPU, ..."""
@@ -180,20 +178,20 @@ def _connected(address: str) -> Any:
     Raises:
         UserError: it cannot be; says why.
     """
+    where = f"RAY_ADDRESS: {address}"
+    _answers(address, where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to others of a user's run
-    os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", f"{PATIENCE}")
     try:
         import ray  # on demand: few have it
     except ImportError:
         raise UserError(f"RAY_ADDRESS is set, and Ray is not installed here; {INSTALL}, or unset RAY_ADDRESS") from None
-    where = f"RAY_ADDRESS: {address}"
-    _answers(address, where)
     source = Path(regen.__file__).parent
     environment = {"py_modules": [str(source)], "excludes": ["__pycache__", "*.pyc"]}
     try:
         ray.init(address, runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR)
     except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(f"{where}: {_line(error)}") from None
+        joining = f"; make this machine a node of it: `ray start --address {address}`" if "node info" in str(error) else ""
+        raise UserError(f"{where}: {_line(error)}{joining}") from None
     return ray
 
 
@@ -256,6 +254,6 @@ def _versions(cell: Cell) -> dict[str, str]:
 
 
 def _line(error: Exception) -> str:
-    """Return what matters of Ray's message, which may have a page: of a traceback the last line, else the first sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[-1] if "Traceback" in str(error) or "ray::" in lines[0] else lines[0]
+    """Return what matters of Ray's message, which may have a page: of a traceback the last line, else how it begins."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip() if "Traceback" in str(error) else textwrap.shorten(" ".join(lines), 300)

@@ -118,7 +118,7 @@ def run(order: Order, written: Mapping[str, bytes]) -> Outcome:
             environment = {name: value for name, value in os.environ.items() if not name.startswith(COMPUTING)}
             arguments = [order.model, order.signature, "--auto", order.auto]
             said = process(folder, [sys.executable], arguments, {**environment, **order.computing}, attended=True)
-            return Outcome(where, said, _left(folder, [LOG] if said else ["models", "figures", "metrics", "trained", LOG]))
+            return Outcome(where, said, _left(folder))
     except OSError as error:
         reason = REASONS.get(error.errno or 0, error.strerror or str(error))
         return Outcome(where, f"{error.filename or 'write failed'}: {reason}", {})
@@ -179,8 +179,9 @@ def _holds(path: Path, sha256: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
-def _left(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Read what a cell has left under some names of its folder; what it was given to read are links."""
+def _left(folder: Path) -> dict[str, bytes]:
+    """Read what a cell has left, but the state of a training that failed; what it was given to read are links."""
+    names = ["models", "figures", "metrics", "trained", LOG]
     found = [path for name in names for path in (folder / name, *(folder / name).rglob("*")) if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found if not path.is_symlink()}
 
