@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.timeout(1800)  # Ray starts a dozen processes, and each
 
 SEEDS = [1, 2, 3]
 STUDY = {"model": "lstm", "vary": {"seed": SEEDS}, "show": ["nats_per_pixel"]}
+PATIENCE = 600  # seconds for a node to begin, or to be lost
 ROOM = 80 << 20  # bytes of an object store: the smallest that Ray takes
 
 
@@ -78,6 +81,7 @@ class Nodes:
         self.folder, self.places = folder, list[Path]()
         (folder / "installed/regen").mkdir(parents=True)
         (folder / "installed/regen/__init__.py").write_text("raise ImportError('an installed regen')\n")
+        self.sockets = tempfile.mkdtemp(prefix="ray-")  # their paths may have 107 bytes
         self.cluster = Cluster()
         try:
             self.add(cpus=0)
@@ -92,35 +96,47 @@ class Nodes:
 
     def add(self, cpus: int = 1) -> Any:
         """Begin a node; the last of `places` is where it keeps what it is sent (`cache`) and runs cells (`tmp`)."""
+        from ray._private import services
+
         place = self.folder / f"node{len(self.places)}"
         (place / "tmp").mkdir(parents=True)
         self.places.append(place)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
             patch.setenv("TMPDIR", str(place / "tmp"))
+            patch.setenv("RAY_TMPDIR", self.sockets)
+            patch.setenv("RAY_worker_register_timeout_seconds", f"{PATIENCE}")
+            patch.setattr(services, "get_node", patient(services.get_node))  # Ray gives a node 30 seconds to begin
             patch.setenv("PYTHONPATH", str(self.folder / "installed"))
             patch.delenv("REGEN_CACHE", raising=False)
-            patch.chdir(place)
             return self.cluster.add_node(num_cpus=cpus, object_store_memory=ROOM, include_dashboard=False)
 
-    def cells(self) -> list[Path]:
-        """The folders of cells on all nodes."""
-        return [folder for place in self.places for folder in (place / "tmp").glob("regen-cell-*")]
+    def processes(self) -> list[psutil.Process]:
+        """The processes of cells on all nodes."""
+        found = psutil.process_iter(["cmdline"])
+        return [one for one in found if any(str(self.folder) in part for part in one.info["cmdline"] or [])]
 
     def end(self) -> None:
         import ray
 
         ray.shutdown()
         self.cluster.shutdown()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 @pytest.fixture
-def repository(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray: Nodes) -> Path:
-    """A copy of it, for a study of its own on the cluster."""
+def repository(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, for a study of its own."""
     shutil.copytree(place, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")
-    monkeypatch.setenv("RAY_ADDRESS", ray.address)
     return tmp_path / "copy"
+
+
+@pytest.fixture
+def on_cluster(repository: Path, ray: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    """The cluster, and such a copy beside it."""
+    monkeypatch.setenv("RAY_ADDRESS", ray.address)
+    return ray
 
 
 def study(**changes: Any) -> list[dict[str, Any]]:
@@ -144,54 +160,67 @@ def given() -> tuple[params.Params, list[cells.Cell]]:
     return found, cells.cells("seeds", blocks.parse(blocks.StudyConfig, found.studies["seeds"], ""), found)
 
 
+def patient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, called until it raises no RuntimeError: machines of tests are busy."""
+
+    def called(*arguments: Any, **options: Any) -> Any:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return function(*arguments, **options)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
+
+    return called
+
+
 def until(condition: Callable[[], object]) -> None:
     """Wait until it holds."""
-    end = time.monotonic() + 600
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
 def test_a_study_on_a_cluster_gives_the_bytes_of_this_machine_though_a_node_is_lost(
-    repository: Path, ray: Nodes, monkeypatch: pytest.MonkeyPatch
+    on_cluster: Nodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept, lost = Counter[str](), ray.add()
+    kept, lost = Counter[str](), on_cluster.add()
     finish = cells._finish
 
     def counted(cell: cells.Cell, given: params.Params) -> Iterator[str]:
         yield from finish(cell, given)
         kept[cell.name] += 1
 
-    def lose() -> None:
-        until(lambda: list((ray.places[-1] / "tmp").glob("regen-cell-*/cell.log")))
-        ray.cluster.remove_node(lost, allow_graceful=False)
-        ray.add()
-
     monkeypatch.setattr(cells, "_finish", counted)
     with ThreadPoolExecutor(1) as pool:
-        losing = pool.submit(lose)
-        study()
-        losing.result()
+        running = pool.submit(study)
+        until(lambda: running.done() or list((on_cluster.places[-1] / "tmp").glob("regen-cell-*/cell.log")))
+        on_cluster.cluster.remove_node(lost, allow_graceful=False)  # as it runs a cell
+        on_cluster.add()
+        running.result()
     assert kept == dict.fromkeys([f"seed={seed}" for seed in SEEDS], 1)
     assert digests("studies") == digests("local")
-    assert any(digests(str(ray.places[-1] / "cache")))  # the node that came has run a cell
-    until(lambda: not ray.cells())  # the lost node's process has ended, too
+    assert any(digests(str(on_cluster.places[-1] / "cache")))  # the node that came has run a cell
+    until(lambda: not on_cluster.processes())  # that of the lost node has ended, too
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     study()  # where nothing is to be run, no cluster is asked
 
 
-def test_a_cell_that_is_trained_is_evaluated_alone_on_a_node(repository: Path, ray: Nodes) -> None:
+def test_a_cell_that_is_trained_is_evaluated_alone_on_a_node(on_cluster: Nodes) -> None:
     shutil.copytree("local/seeds", "studies/seeds")
     note = Path("studies/seeds/seed=1/cell.json")
     note.write_text(json.dumps(json.loads(note.read_text()) | {"evaluation": "another"}))
     everything, found = given()
-    for done in cluster.Ray(ray.address).run(partial(cells._finish, given=everything), found, 1):
+    for done in cluster.Ray(on_cluster.address).run(partial(cells._finish, given=everything), found, 1):
         if done.name == "seed=1":
             assert "epoch" not in (done.work / "cell.log").read_text()
     assert digests("studies") == digests("local")
 
 
-def test_a_cell_that_fails_on_a_node_says_why_and_leaves_its_log(repository: Path) -> None:
+def test_a_cell_that_fails_on_a_node_says_why_and_leaves_its_log(on_cluster: Nodes) -> None:
     changed = {"lstm": params.read().models["lstm"] | {"batch_size": 1000}}
     with pytest.raises(
         UserError, match=r"^studies.seeds: cell seed=\d failed on node [\d.]+: .*batch_size.* \(see [^\n]*cell.log\)$"
@@ -213,7 +242,7 @@ def test_a_cell_that_fails_on_a_node_says_why_and_leaves_its_log(repository: Pat
         ),
     ],
 )
-def test_what_no_node_can_run_is_refused_rather_than_waited_for(repository: Path, changes: dict[str, Any], said: str) -> None:
+def test_what_no_node_can_run_is_refused_rather_than_waited_for(on_cluster: Nodes, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         study(**changes)
 
@@ -227,9 +256,8 @@ def test_what_no_node_can_run_is_refused_rather_than_waited_for(repository: Path
     ],
 )
 def test_where_no_cluster_answers_it_is_said(
-    place: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, said: str
+    repository: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, said: str
 ) -> None:
-    monkeypatch.chdir(place)
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
 
@@ -249,15 +277,13 @@ def test_where_no_cluster_answers_it_is_said(
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head:10001", "http://head:8265", "head", "head:123456"])
-def test_what_is_no_address_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.chdir(place)
+def test_what_is_no_address_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(UserError, match="expected HOST:PORT of the cluster's head"):
         study()
 
 
-def test_where_ray_is_not_installed_it_is_said(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_where_ray_is_not_installed_it_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     monkeypatch.setattr(cluster, "_answers", lambda address, where: None)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -267,7 +293,7 @@ def test_where_ray_is_not_installed_it_is_said(place: Path, monkeypatch: pytest.
 
 def test_a_node_that_would_give_other_bytes_says_in_what_it_differs() -> None:
     here = node.version("numpy")
-    order = node.Order("lstm", "abc", "fp32", {}, {"numpy": here}, node.code(), [])
+    order = node.Order("lstm", "abc", "fp32", {}, {"numpy": here}, node.code(), "src", [])
     assert node.unlike(order) == ""
     assert "not what was sent" in node.unlike(replace(order, code="another"))
     other = {"numpy": "0.1", "no_such_package": "1.0"}
@@ -275,8 +301,7 @@ def test_a_node_that_would_give_other_bytes_says_in_what_it_differs() -> None:
     assert said == f"numpy is {here}, no_such_package is missing; install there: pip install numpy==0.1 no_such_package==1.0"
 
 
-def test_a_cell_s_packages_are_known_by_their_versions(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_a_cell_s_packages_are_known_by_their_versions(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = cluster._versions(given()[1][0])
     assert found["torch"] == node.version("torch")
     assert "dvc" not in found

@@ -226,7 +226,7 @@ def _start(cell: Cell, signature: str) -> None:
         UserError: with what it said last.
     """
     start = [sys.executable] if alone(cell, signature) else cell.params.start
-    if said := node.process(cell.work, start, [cell.model, signature], os.environ, attended=False):
+    if said := node.process(cell.work, start, [cell.model, signature], os.environ, imports.SRC, attended=False):
         raise UserError(f"studies.{cell.study}: cell {cell.name} failed: {said} (see {cell.work / node.LOG})")
 
 

@@ -111,7 +111,9 @@ class _Session:
             raise failure
 
     def _submit(self, cell: Cell, signature: str) -> Any:
-        order = node.Order(cell.model, signature, self.auto, self.computing, self.versions, self.code, self.files)
+        order = node.Order(
+            cell.model, signature, self.auto, self.computing, self.versions, self.code, imports.SRC.name, self.files
+        )
         own = [cell.work / paths.PARAMS]
         if process.trained(cell.work, signature):
             own += [cell.work / process.TRAINED, *(cell.work / paths.model(cell.model)).rglob("*")]
@@ -226,7 +228,7 @@ def _share() -> float:
     given = os.environ.get(SHARE) or str(CELL_GPUS)
     try:
         value = float(given)
-        if 0 < value <= 1 or (value.is_integer() and value < sys.maxsize):
+        if 0 < value <= 1 or (value > 1 and value.is_integer()):
             return value
     except ValueError:
         pass

@@ -48,6 +48,7 @@ class Order:
         computing: the variables `COMPUTING` there.
         versions: those of all packages that the cell imports there.
         code: `code()` there.
+        source: the name of the folder that regen lies in there: signatures name files by it.
         files: what it reads.
     """
 
@@ -57,6 +58,7 @@ class Order:
     computing: Mapping[str, str]
     versions: Mapping[str, str]
     code: str
+    source: str
     files: Sequence[Parcel]
 
 
@@ -69,15 +71,18 @@ class Outcome:
     files: Mapping[str, bytes]
 
 
-def process(folder: Path, start: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], attended: bool) -> str:
+def process(
+    folder: Path, start: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], source: Path, attended: bool
+) -> str:
     """Train and evaluate in a cell's folder, which keeps the log, and wait; returns what was said last where it failed, else ''.
 
+    `source` is the folder of the regen that does it.
     `attended`: the process ends when this one does, however that ends. On a cluster it would go on for nobody.
     """
-    source, beside = str(Path(regen.__file__).resolve().parents[1]), str(Path(sys.executable).parent)
+    beside = str(Path(sys.executable).parent)
     given = {
         **environment,
-        "PYTHONPATH": os.pathsep.join(filter(None, [source, environment.get("PYTHONPATH")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(source), environment.get("PYTHONPATH")])),
         "PATH": os.pathsep.join([beside, environment.get("PATH", os.defpath)]),
         "MLFLOW_TRACKING_URI": "",  # cells are not mirrored
     }
@@ -115,9 +120,12 @@ def run(order: Order, written: Mapping[str, bytes]) -> Outcome:
                 _beside(folder / name).write_bytes(content)
             for file in order.files:
                 _beside(folder / file.name).symlink_to(_cached(file, own))
+            # Ray unpacks it into a folder whose name is a hash, and the signature of a training would be another.
+            source = folder / ".code" / order.source
+            shutil.copytree(Path(regen.__file__).parent, source / "regen")
             environment = {name: value for name, value in os.environ.items() if not name.startswith(COMPUTING)}
             arguments = [order.model, order.signature, "--auto", order.auto]
-            said = process(folder, [sys.executable], arguments, {**environment, **order.computing}, attended=True)
+            said = process(folder, [sys.executable], arguments, {**environment, **order.computing}, source, True)
             return Outcome(where, said, _left(folder))
     except OSError as error:
         reason = REASONS.get(error.errno or 0, error.strerror or str(error))
