@@ -273,15 +273,16 @@ def given(**changes):
 def test_half_the_speed_is_twice_the_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("benchmarks").mkdir()
-    recorded = {"processor": "a processor", "rate": 200.0, "repro_seconds": 2900, "smoke_seconds": 30}
-    Path("benchmarks/times.json").write_text(json.dumps(recorded))
+    one = {"processor": "a processor", "rate": 200.0, "repro_seconds": 2900, "smoke_seconds": 30}
+    Path("benchmarks/times.json").write_text(json.dumps({"fp32": one, "bf16": {**one, "processor": "another", "rate": 400.0}}))
     monkeypatch.setattr(machine, "rate", lambda devices: 100.0)
     said = machine.describe(given(precision="fp32"))
     assert "about 97 minutes from nothing" in said
     assert "about 60 seconds" in said
     assert "fp32 (params.yaml: precision: fp32)" in said
     assert "100 images/s of a small network; 200 on a processor" in said
-    assert "make smoke takes about 60 seconds" in machine.describe(given(), "smoke")
+    assert "make smoke takes about 60 seconds" in machine.describe(given(precision="fp32"), "smoke")
+    assert "100 images/s of a small network; 400 on another" in machine.describe(given(precision="bf16"))
     assert len(machine.describe(given(), "repro").splitlines()) == 1
 
 
@@ -290,19 +291,22 @@ def test_the_speed_is_measured_in_one_thread():
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"processor": "a", "rate": 0, "repro_seconds": 1, "smoke_seconds": 1}', "[]"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"fp32": {"processor": "a", "rate": 0, "repro_seconds": 1, "smoke_seconds": 1}}', "[]"]
+)
 def test_a_damaged_record_of_times_is_one_line(tmp_path, content):
     path = tmp_path / "times.json"
     path.write_text(content)
     with pytest.raises(
-        machine.UserError, match="expected processor, rate, repro_seconds and smoke_seconds; restore it with"
+        machine.UserError, match="expected fp32: processor, rate, repro_seconds and smoke_seconds; restore it with"
     ) as error:
-        machine.times(path)
+        machine.times("fp32", path)
     assert "\n" not in str(error.value)
 
 
 def test_the_repository_records_a_run():
-    assert machine.times(ROOT / machine.TIMES)["rate"] > 0
+    for products in ("bf16", "fp32"):
+        assert machine.times(products, ROOT / machine.TIMES)["rate"] > 0
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(40, "40 seconds"), (1680, "28 minutes"), (12_600, "3.5 hours")])

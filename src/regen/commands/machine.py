@@ -18,7 +18,7 @@ from regen.host import cores
 from regen.params import Params
 from regen.training.distributed import Devices
 
-TIMES = Path("benchmarks/times.json")  # of a run whose machine was measured: processor, rate, seconds
+TIMES = Path("benchmarks/times.json")  # of runs whose machines were measured: by products, each processor, rate, seconds
 SECONDS = 2.0
 BATCH = 64
 
@@ -29,12 +29,11 @@ def describe(given: Params, run: str | None = None) -> str:
     Raises:
         UserError: benchmarks/times.json is missing or damaged.
     """
-    recorded = times()
     devices = Devices(given.precision, given.threads)
-    speed = rate(devices)
+    multiplies = "bf16" if devices.bf16 else "fp32"
+    recorded, speed = times(multiplies), rate(devices)
     left = {name: text.minutes(recorded[f"{name}_seconds"] * recorded["rate"] / speed) for name in ("repro", "smoke")}
     gpu = torch.cuda.get_device_name() if devices.device.type == "cuda" else "none"
-    multiplies = "bf16" if devices.bf16 else "fp32"
     if run:
         on = f"{gpu}" if gpu != "none" else f"{processor()}, {cores()} cores"
         return f"{on}, {multiplies}: make {run} takes about {left[run]} from nothing; what is current is not run again"
@@ -80,20 +79,23 @@ def _step(network: nn.Sequential, x: torch.Tensor, devices: Devices) -> None:
     float(loss.detach())  # waits for a GPU
 
 
-def times(path: Path = TIMES) -> dict[str, Any]:
-    """Return the recorded run: `processor`, `rate` (of `rate`, images/s), `repro_seconds`, `smoke_seconds`.
+def times(products: str, path: Path = TIMES) -> dict[str, Any]:
+    """Return the recorded run of a machine whose `products` are "bf16" or "fp32", as this one's are.
+
+    That is `processor`, `rate` (of `rate`, images/s), `repro_seconds` and `smoke_seconds`. A machine that multiplies bf16 is not
+    as much faster in all that a run does, so one of the same kind tells more.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     try:
-        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[products]
         if not all(recorded[name] > 0 for name in ("rate", "repro_seconds", "smoke_seconds")) or not recorded["processor"]:
             raise ValueError
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore it with `git checkout {path}`") from None
     except (ValueError, KeyError, TypeError):
-        expected = "processor, rate, repro_seconds and smoke_seconds"
+        expected = f"{products}: processor, rate, repro_seconds and smoke_seconds"
         raise UserError(f"{path}: expected {expected}; restore it with `git checkout {path}`") from None
     return recorded
 
