@@ -35,7 +35,7 @@ SHARE = "REGEN_CELL_GPUS"
 CELL_GPUS = 0.25
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # how each HTTP/2, so each gRPC, begins
 SETTINGS = 4  # the frame that answers it
-INSTALL = 'pip install "regen[ray]"'
+INSTALL = "pip install ray"
 
 Step = tuple[Cell, Iterator[str], str]
 

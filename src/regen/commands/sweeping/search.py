@@ -110,7 +110,7 @@ def _study(up: bool, seed: int) -> optuna.Study:
     try:
         import optuna
     except ImportError:
-        raise UserError('regen search: optuna is missing: pip install "regen[search]"') from None
+        raise UserError("regen search: optuna is missing: pip install optuna") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that may change; the version is pinned
