@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -78,22 +79,55 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_request_to_end_reaches_the_stages_that_run(project):
+REPRO = """
+from regen import schedule
+from regen.errors import reported
+with reported():
+    schedule.repro(2)
+"""
+
+
+def started(folder: Path, file: Path, word: str) -> subprocess.Popen[str]:
+    """Start a run, and wait until a word stands in a file."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", REPRO], env=smoke.environment(folder), start_new_session=True, text=True, stderr=subprocess.PIPE
+    )
+    while not (file.exists() and word in file.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    return process
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_end_reaches_the_stages_that_run(project, asked):
     folder, stages = project
     stages["a"] = stage("checked", "a", "echo $$ > running && sleep 300")
     write(folder, stages)
-    command = [sys.executable, "-c", "from regen import schedule; schedule.repro(2)"]
-    process = subprocess.Popen(command, env=smoke.environment(folder), start_new_session=True)
-    while not (pid := (folder / "running").read_text() if (folder / "running").exists() else ""):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.terminate()
-    assert process.wait(60) == 128 + signal.SIGTERM
+    process = started(folder, folder / "running", "\n")
+    pid = int((folder / "running").read_text())
+    os.killpg(process.pid, asked) if asked == signal.SIGINT else process.terminate()  # a terminal asks all that it runs
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + asked
+    assert "Traceback" not in said
     end = time.monotonic() + 60
-    while runs(int(pid)):
+    while runs(pid):
         assert time.monotonic() < end
         time.sleep(0.1)
     assert not (folder / "a").exists()
+    write(folder, stages | {"a": stage("checked", "a")})
+    schedule.repro(2)  # goes on
+    assert (folder / "ab").exists()
+
+
+def test_a_lock_that_another_dvc_holds_is_waited_for(project):
+    from dvc.lock import make_lock
+
+    folder, _ = project
+    with make_lock(str(folder / ".dvc/tmp/lock"), tmp_dir=str(folder / ".dvc/tmp")):
+        process = started(folder, folder / ".work/logs/check.log", "acquire lock")
+    assert process.communicate(timeout=120)[1] == ""
+    assert process.returncode == 0
+    assert (folder / "ab").exists()
 
 
 def test_the_stages_python_is_its_own_whatever_is_on_the_path(project, monkeypatch, tmp_path):
