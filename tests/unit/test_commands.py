@@ -192,6 +192,7 @@ def test_other_figures_are_listed_and_fail(repository, command):
         "metrics/a_vae.json: mse: 2.29 ± 0.1 here, 2 ± 0.1 in HEAD",
         "metrics/a_vae.json: rate: - here, 5 in HEAD",
         "3 figures equal those of HEAD, 0 agree within their errors, 4 do neither",
+        "on another kind of machine than HEAD's a training comes out as with another seed: README.md, Stop and go on",
     ]
 
 
