@@ -116,7 +116,9 @@ def verify() -> tuple[str, bool]:
     equal, within, neither = counts.values()
     lines.append(f"{equal} figures equal those of HEAD, {within} agree within their errors, {neither} do neither")
     if neither:
-        lines.append("on another kind of machine than HEAD's a training comes out as with another seed: README.md, Stop and go on")
+        lines.append(
+            "on another kind of machine than HEAD's a training comes out as with another seed: README.md, Stop and go on"
+        )
     return "\n".join(lines), not missing and not neither
 
 
