@@ -117,7 +117,7 @@ docs: setup  ## the pages of docs/ as a site, in .work/site; with figures and pi
 bench: setup  ## speed, side by side with others' implementations
 	python benchmarks/run.py
 
-clean:  ## forget interrupted trainings and studies, and the smoke run
+clean:  ## forget interrupted trainings, studies and sweeps, and the smoke run
 	rm -rf .work/train .work/studies .work/sweeps .work/smoke
 	find .work -type f '(' -name '*.lock' -o -name '*.pid' ')' -delete 2> /dev/null || true
 

@@ -69,7 +69,7 @@ def _paths_in_use() -> None:
         return
     from dvc.lock import make_lock
 
-    with make_lock(f"{LOCKED}.lock"):  # whoever writes it holds this one
+    with make_lock(f"{LOCKED}.lock", wait=True):  # whoever writes it holds this one
         if not _is_json(LOCKED):
             print(f"{LOCKED}: cut short; removed", file=sys.stderr, flush=True)
             LOCKED.unlink()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,10 +83,13 @@ def test_a_file_of_paths_in_use_that_is_being_written_stays(tmp_path: Path, monk
     held = tmp_path / ".dvc/tmp/rwlock"
     held.parent.mkdir(parents=True)
     held.write_text("")
+    looked, usual = threading.Event(), interrupted._is_json
+    monkeypatch.setattr(interrupted, "_is_json", lambda path: (usual(path), looked.set())[0])
     with ThreadPoolExecutor(1) as pool:
         with make_lock(f"{held}.lock"):  # another DVC writes it
             mending = pool.submit(interrupted.mend)
-            time.sleep(0.5)
+            assert looked.wait(60)
+            time.sleep(4)  # longer than DVC by itself waits for a lock
             assert not mending.done()
             held.write_text("{}")
         mending.result()

@@ -203,7 +203,6 @@ def test_a_study_on_a_cluster_gives_the_bytes_of_this_machine_though_a_node_is_l
         running.result()
     assert kept == dict.fromkeys([f"seed={seed}" for seed in SEEDS], 1)
     assert digests("studies") == digests("local")
-    assert any(digests(str(on_cluster.places[-1] / "cache")))  # the node that came has run a cell
     until(lambda: not on_cluster.processes())  # that of the lost node has ended, too
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     study()  # where nothing is to be run, no cluster is asked
@@ -283,11 +282,17 @@ def test_what_is_no_address_is_refused(repository: Path, monkeypatch: pytest.Mon
         study()
 
 
+def test_a_name_that_no_host_can_have_is_refused(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "a..b:6379")
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: a\.\.b:6379: no Ray cluster answers there"):
+        study()
+
+
 def test_where_ray_is_not_installed_it_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
     monkeypatch.setattr(cluster, "_answers", lambda address, where: None)
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r'Ray is not installed here; pip install "regen\[ray\]"'):
+    with pytest.raises(UserError, match="Ray is not installed here; pip install ray, or unset RAY_ADDRESS"):
         study()
 
 

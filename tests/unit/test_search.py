@@ -7,13 +7,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regen.commands.sweeping import copies, search, values
-from regen.commands.sweeping.running import ALL, BLOCKS, Runner
+from regen.commands.revisions import Revision
+from regen.commands.sweeping import copies, search, sweep, values
+from regen.commands.sweeping.running import ALL, BLOCKS, Experiment, Runner
 from regen.commands.sweeping.values import Range
 from regen.errors import UserError
 from tests import sweeping
@@ -151,6 +153,39 @@ def test_a_search_that_was_interrupted_goes_on_with_the_same_trials(repository, 
     assert [batch for batch in batches if batch] == whole
     assert command(*arguments[:-1], "4")[1] == 0
     assert names() != undisturbed
+
+
+def test_a_trial_that_is_refused_has_failed_and_the_others_go_on(repository, command, batches, monkeypatch):
+    pytest.importorskip("optuna")
+    usual = Runner.experiments
+
+    def refusing(self, rows):
+        if len(rows) == 1 and rows[0]["models.lstm.hidden"] % 2:  # of the corners there are four
+            raise UserError("lstm: an odd number")
+        return usual(self, rows)
+
+    monkeypatch.setattr(Runner, "experiments", refusing)
+    said, code = command("search", *SPACE, "--for", "nats_per_pixel", "--trials", "6", "--batch", "2", "--seed", "3")
+    failed = said.count("error: lstm: an odd number")
+    assert 0 < failed < 6
+    assert code == 1
+    assert f"error: {failed} of 6 trials failed" in said
+    assert "best: nats_per_pixel" in said
+
+
+def test_figures_of_the_model_that_was_searched_stand_first(tmp_path, capsys):
+    class At(Revision):
+        def measured(self, key):
+            return {"mse": {"value": float(self.commit)}, "ssim": {"value": 0.5}}
+
+    models = {key: {"family": "vae", "dataset": "toy"} for key in "ab"}
+    wanted = [Experiment(str(beta), {"models.a.beta": beta}, b"") for beta in (1, 2)]
+    runner = SimpleNamespace(models=["a", "b"], given=SimpleNamespace(models=models), done=lambda one: At(one.name, one.name))
+    shown = sweep.show(runner, wanted, tmp_path / "page.html", "b", "mse", "higher")
+    assert [(column.model, column.figure, column.better) for column in shown.columns[:2]] == [
+        ("b", "mse", "higher"), ("b", "ssim", "higher"),
+    ]  # fmt: skip
+    assert "`regen best mse --model b`" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

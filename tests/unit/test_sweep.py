@@ -68,6 +68,7 @@ def test_what_was_written_is_read(found):
         (["a.beta=1,2,1"], "a.beta: 1 stands there twice"),
         (["a.beta=1", "a.beta=2"], "a.beta: stands there twice"),
         (["a.beta=&x *x"], "a.beta: not valid YAML"),
+        (["a.beta=!!binary aGk="], "a.beta: '!!binary aGk=': expected a number, a text, true, false, or a list of them"),
     ],
 )
 def test_what_is_no_list_of_values_is_refused(texts, said):
@@ -137,6 +138,13 @@ def test_params_yaml_keeps_its_comments():
     text = "seed: 0  # of all\nmodels:\n  a:\n    beta: 1.0  # weight\n"
     changed = values.written(text, {"models.a.beta": 4.5, "models.a.more": [1, 2], "seed": 3})
     assert changed == "seed: 3  # of all\nmodels:\n  a:\n    beta: 4.5  # weight\n    more:\n    - 1\n    - 2\n"
+
+
+def test_a_block_that_another_takes_its_values_from_is_not_changed():
+    text = "models:\n  a: &a\n    beta: 1.0\n  b: *a\n  c: {beta: 1.0}\n"
+    with pytest.raises(UserError, match=r"models\.a\.beta: another block takes its values from there .*models\.b\.beta would"):
+        values.written(text, {"models.a.beta": 4.5})
+    assert "beta: 4.5" in values.written(text, {"models.c.beta": 4.5})
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +278,30 @@ def test_what_a_run_writes_makes_no_other_experiments_and_a_change_of_code_does(
     Path("big.bin").touch()
     assert copies.base().mark not in ("", changed.mark)
     assert "big.bin" not in git("ls-tree", "-r", "--name-only", copies.base().tree).splitlines()
+
+
+def test_the_index_of_whoever_runs_it_from_a_hook_stays_as_it_is(repository, monkeypatch):
+    Path("measure.py").write_text("# not staged\n")
+    folder = Path(git("rev-parse", "--absolute-git-dir"))
+    before = git("ls-files", "--stage"), git("diff", "--name-only")
+    monkeypatch.setenv("GIT_INDEX_FILE", str(folder / "index"))
+    monkeypatch.setenv("GIT_DIR", str(folder))
+    base, content = copies.base(), Path("params.yaml").read_bytes()
+    copy = copies.lay_out(base, "one", content, copies.cache())
+    assert (copy / "measure.py").read_text() == "# not staged\n"
+    assert base.current(base.save("one", copy, "one"), content)
+    assert (git("ls-files", "--stage"), git("diff", "--name-only")) == before
+
+
+def test_an_experiment_whose_stages_write_files_that_git_knows_is_of_the_same_code(repository):
+    base, content = copies.base(), Path("params.yaml").read_bytes()
+    copy = copies.lay_out(base, "one", content, copies.cache())
+    (copy / "measure.py").write_text("# written by a stage\n")
+    made = base.save("one", copy, "one")
+    assert base.current(made, content)
+    assert not base.current(made, content + b"# other\n")
+    Path("measure.py").write_text("# other\n")
+    assert not copies.base().current(made, content)
 
 
 def test_a_copy_that_a_kill_left_is_gone_on_with_if_it_is_of_the_same_params(repository):

@@ -71,7 +71,7 @@ class Revision:
         text = self._text(paths.PARAMS)
         if text is None:
             raise UserError(f"{paths.PARAMS}: no such file in {self.name}")
-        return _flat(documents.parsed(text, f"{self.name}: {paths.PARAMS}"))
+        return flat(documents.parsed(text, f"{self.name}: {paths.PARAMS}"))
 
     @cached_property
     def _defined(self) -> frozenset[str] | None:
@@ -183,12 +183,12 @@ def git(*arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
-def _flat(content: Any, where: str = "") -> dict[str, Any]:
+def flat(content: Any, where: str = "") -> dict[str, Any]:
     """Return the leaves of nested blocks by their path; an empty block is a leaf."""
     if not isinstance(content, dict) or not content:
         return {where: content}
     return {
         path: leaf
         for name, value in content.items()
-        for path, leaf in _flat(value, f"{where}.{name}" if where else str(name)).items()
+        for path, leaf in flat(value, f"{where}.{name}" if where else str(name)).items()
     }

@@ -213,7 +213,7 @@ def _answers(address: str, where: str) -> None:
                 return  # nothing is said before its certificates are exchanged
             connection.sendall(HELLO)
             frame = connection.recv(9)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # UnicodeError: no name of a host
         raise UserError(f"{where}: no Ray cluster answers there ({error}); {advice}") from None
     if len(frame) < 4 or frame[3] != SETTINGS:
         raise UserError(f"{where}: what answers there is no Ray cluster; {advice}")

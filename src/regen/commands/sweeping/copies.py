@@ -21,7 +21,7 @@ from threading import Event
 from filelock import FileLock, Timeout
 
 from regen import paths
-from regen.commands.revisions import Revision
+from regen.commands.revisions import Revision, git
 from regen.errors import UserError
 
 FOLDER = paths.WORK / "sweeps"
@@ -29,6 +29,8 @@ LOCKS = FOLDER / ".locks"
 CODE = ("src", "stages")  # in these, files that git does not know yet count too
 LINKS = "reflink,hardlink,symlink,copy"  # data of any size cost nothing to lay out
 POLL = 0.5  # seconds between two looks at a lock
+OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")  # where git is run from a hook
+TREE = "Tree: "  # before the files that an experiment was made of, in the text of its commit
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class Base:
     def current(self, at: Revision, params: bytes) -> bool:
         """Whether an experiment was made from these files and this params.yaml."""
         path, wanted = f"{self.place}{paths.PARAMS}", _git("hash-object", "--stdin", stdin=params).decode().strip()
-        same = _differing(self.tree, at.commit, self.place).keys() <= {path}
+        noted = next((line.removeprefix(TREE) for line in self.about(at).splitlines() if line.startswith(TREE)), "")
+        made_of = _said("rev-parse", "--verify", "--quiet", f"{noted}^{{tree}}") if noted else None  # `git gc` may have taken it
+        same = self.tree == noted or _differing(self.tree, made_of or at.commit, self.place).keys() <= {path}
         return same and _said("rev-parse", f"{at.commit}:{path}") == wanted
 
     def about(self, at: Revision) -> str:
@@ -71,7 +75,7 @@ class Base:
         _git("read-tree", self.tree, environment=inside, folder=copy)
         _git("add", "--all", environment=inside, folder=copy)
         tree = _git("write-tree", environment=inside, folder=copy).decode().strip()
-        commit = _git("commit-tree", tree, "-p", self.head, "-m", about).decode().strip()
+        commit = _git("commit-tree", tree, "-p", self.head, "-m", f"{about}\n{TREE}{self.tree}").decode().strip()
         _git("update-ref", self._ref(name), commit)
         return Revision(name, commit)
 
@@ -85,7 +89,7 @@ def base() -> Base:
     Raises:
         UserError: no commit is there, or git does not know who makes one.
     """
-    head, folder = _said("rev-parse", "--verify", "--quiet", "HEAD"), _said("rev-parse", "--absolute-git-dir")
+    head, folder = (git("rev-parse", "--verify", "--quiet", "HEAD") or "").strip(), _said("rev-parse", "--absolute-git-dir")
     if not head:
         raise UserError("no commit to start from: git add --all && git commit")
     if _said("var", "GIT_COMMITTER_IDENT") is None:
@@ -148,7 +152,8 @@ def lay_out(base: Base, name: str, params: bytes, cache: str) -> Path:
     if note.is_file() and note.read_text(encoding="utf-8") == key:
         return folder
     remove(folder)
-    _git("init", "--quiet", str(folder))
+    folder.mkdir(parents=True)
+    _git("init", "--quiet", folder=folder)
     objects = Path(_said("rev-parse", "--git-path", "objects") or ".git/objects").resolve()
     (folder / ".git/objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
     for command in (("update-ref", "--no-deref", "HEAD", base.head), ("read-tree", base.tree), ("checkout-index", "--all")):
@@ -211,12 +216,13 @@ def _said(*arguments: str) -> str | None:
 
 
 def _git(*arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None, folder: Path | None = None) -> bytes:
-    """Return what git prints.
+    """Return what git prints, in a folder of its own or in the workspace.
 
     Raises:
         UserError: it refuses.
     """
-    whole = {**os.environ, "LC_ALL": "C", **(environment or {})}
+    inherited = {name: value for name, value in os.environ.items() if folder is None or name not in OURS}
+    whole = {**inherited, "LC_ALL": "C", **(environment or {})}
     try:
         done = subprocess.run(["git", *arguments], input=stdin, capture_output=True, env=whole, cwd=folder, check=False)
     except FileNotFoundError:

@@ -23,7 +23,6 @@ from regen.params import GROUPS, Params
 
 BLOCKS = "Blocks: "  # before the names of what was run, in the text of an experiment's commit
 ALL = "all of params.yaml"
-OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")  # where git is run from a hook
 POLL = 0.5  # seconds between two looks whether the end has come
 
 
@@ -188,7 +187,7 @@ class Runner:
     def _process(self, name: str, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event) -> str:
         """Run the pipeline in a copy, and wait for it; returns what went wrong, or an empty text."""
         log = copies.FOLDER / f"{name}.log"
-        environment = {key: value for key, value in os.environ.items() if key not in OURS} | {
+        environment = {key: value for key, value in os.environ.items() if key not in copies.OURS} | {
             "PYTHONPATH": os.pathsep.join(filter(None, [str((folder / "src").resolve()), os.environ.get("PYTHONPATH")])),
             "DVC_ROOT": str(Path.cwd()), "DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": self.base.head,
         }  # fmt: skip

@@ -45,7 +45,7 @@ def search(
     runner = Runner(list(space), [], jobs)
     model = _model(runner, list(space), model)
     runner.names = list(dict.fromkeys([*runner.names, model]))
-    _measured(figure, model)
+    _measured(runner, figure, model)
     runner.experiments(_corners(space))
     text.say(f"{trials} trials of {model}, {batch} at once, {runner.jobs} at a time, for {figure}")
     tried: dict[str, tuple[float, Experiment]] = {}
@@ -54,11 +54,11 @@ def search(
     while len(wanted) < trials:
         asked = [study.ask() for _ in range(min(batch, trials - len(wanted)))]
         rows = [{path: _chosen(trial, path, choice) for path, choice in space.items()} for trial in asked]
-        found = runner.experiments(rows)
+        found = [_experiment(runner, row, failed) for row in rows]
         new = list({one.name: one for one in found if one.name not in tried and one.name not in failed}.values())
         failed |= runner.run(new, len(wanted), trials)
         for trial, one in zip(asked, found, strict=True):
-            value = _value(runner, one, model, figure)
+            value = None if one.name in failed else _value(runner, one, model, figure)
             if value is None or not math.isfinite(value):
                 study.tell(trial, state=_failed())
             else:
@@ -67,13 +67,24 @@ def search(
         wanted += found
     best = sorted(tried.values(), key=lambda item: item[0], reverse=_up(figure, maximize))
     if best:
-        sweep.show(runner, [one for _, one in best], out, figure)
+        sweep.show(runner, [one for _, one in best], out, model, figure, "higher" if _up(figure, maximize) else "lower")
         value, one = best[0]
         text.say(
             f"best: {figure} {text.number(value)} with " + " ".join(f"{path}={values.said(v)}" for path, v in one.values.items())
         )
     if failed:
         raise UserError(f"{len(failed)} of {trials} trials failed; the same command tries them again")
+
+
+def _experiment(runner: Runner, row: Mapping[str, Any], failed: dict[str, str]) -> Experiment:
+    """Return the experiment of a trial; one that the check of its params refuses is told, and has failed."""
+    try:
+        return runner.experiments([row])[0]
+    except UserError as error:
+        name = values.name(row, runner.base.mark)
+        text.say(f"error: {error}", err=True)
+        failed[name] = str(error)
+        return Experiment(name, dict(row), b"")
 
 
 def _up(figure: str, maximize: bool | None) -> bool:
@@ -95,10 +106,10 @@ def _model(runner: Runner, varied: Sequence[str], model: str | None) -> str:
     return named[0]
 
 
-def _measured(figure: str, model: str) -> None:
+def _measured(runner: Runner, figure: str, model: str) -> None:
     """Refuse a figure that this model does not have, where it has been measured before."""
     path = paths.metrics(model)
-    if path.is_file():
+    if path.is_file() and not runner.base.mark:  # of a workspace that is changed it may be out of date
         try:
             names = list(json.loads(path.read_text(encoding="utf-8")))
         except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from regen.commands import text
@@ -30,12 +31,26 @@ def sweep(names: Sequence[str], texts: Sequence[str], jobs: int | None, out: Pat
         raise UserError(f"{len(failed)} of {len(wanted)} experiments failed; the same command goes on with them")
 
 
-def show(runner: Runner, wanted: Sequence[Experiment], out: Path, figure: str = "") -> results.Results | None:
-    """Print a table of experiments, write their page, and say what to look at next."""
+def show(
+    runner: Runner, wanted: Sequence[Experiment], out: Path, model: str = "", figure: str = "", better: str = ""
+) -> results.Results | None:
+    """Print a table of experiments, write their page, and say what to look at next.
+
+    Args:
+        runner: of the experiments.
+        wanted: rows, as far as they have been made.
+        out: the page.
+        model: whose figures stand first.
+        figure: that stands before its others.
+        better: which way this one is better, if that has been chosen.
+    """
     found = [(at, one.values) for one in wanted if (at := runner.done(one))]
     if not found:
         return None
-    gathered = results.gathered(found, runner.models, runner.given.models, figure)
+    models = sorted(runner.models, key=lambda key: key != model)
+    gathered = results.gathered(found, models, runner.given.models, figure)
+    if better and gathered.columns:
+        gathered.columns[0] = replace(gathered.columns[0], better=better)
     text.say("")
     text.say(gathered.table())
     text.say("")

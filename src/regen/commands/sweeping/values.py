@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regen import blocks, documents
+from regen.commands.revisions import flat
 from regen.errors import UserError
 from regen.params import GROUPS
 
@@ -88,6 +89,11 @@ def written(text: str, values: Values) -> str:
             block = block[part]
         block[name] = value
     said: str = dumps_yaml(content)
+    old, new = (flat(documents.parsed(one, "params.yaml")) for one in (text, said))
+    changed = {path for path in {*old, *new} if path not in old or path not in new or old[path] != new[path]}
+    if others := sorted(path for path in changed if not any(f"{path}.".startswith(f"{own}.") for own in values)):
+        raise UserError(f"params.yaml: {', '.join(values)}: another block takes its values from there (*), so {others[0]} would "
+                        "change as well; write that one out")  # fmt: skip
     return said
 
 
@@ -166,7 +172,13 @@ def _split(text: str, path: str, mark: str) -> list[str]:
 
 
 def _value(text: str, path: str) -> Any:
-    return documents.parsed(text.strip(), path)
+    value = documents.parsed(text.strip(), path)
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):  # a date, a set, binary data
+        expected = "expected a number, a text, true, false, or a list of them"
+        raise UserError(f"{path}: {blocks.shown(text.strip())}: {expected}") from None
+    return value
 
 
 def _distinct(values: list[Any], path: str) -> list[Any]:
