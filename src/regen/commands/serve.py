@@ -44,6 +44,7 @@ def serve(source: str, port: int) -> None:
         raise UserError(f"--port {port}: {why}; name another") from None
     print(f"http://127.0.0.1:{port}/invocations answers for {shown(source)}; Ctrl-C ends it", flush=True)
     uvicorn.Server(uvicorn.Config(app(model), log_level="warning")).run(sockets=[place])
+    raise KeyboardInterrupt  # it ends where it is asked to alone, and does not always say so
 
 
 def app(model: Any) -> Starlette:
