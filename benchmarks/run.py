@@ -184,7 +184,8 @@ def tiles() -> list[str]:
 def larger_than_memory() -> list[str]:
     """Images/s of a training whose images are read ahead, and of one whose images are kept in memory."""
     with tempfile.TemporaryDirectory() as folder:
-        measure(sys.executable, "larger_than_memory.py", "prepare", f"{folder}/made", "20000")
+        measure(sys.executable, "larger_than_memory.py", "pack", f"{folder}/made", "20000")
+        measure(sys.executable, "larger_than_memory.py", "prepare", f"{folder}/made")
         runs = [measure(sys.executable, "larger_than_memory.py", "both", f"{folder}/made") for _ in range(PAIRS)]
     ratios = [run["ahead"] / run["kept"] for run in runs]
     ahead, kept, waiting = (statistics.median(run[name] for run in runs) for name in ("ahead", "kept", "waiting"))

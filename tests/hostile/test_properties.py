@@ -16,6 +16,7 @@ import json
 import os
 import runpy
 import shutil
+import struct
 import sys
 import tarfile
 import zipfile
@@ -444,7 +445,7 @@ def pack(place: Path, found: list[tuple[str, str, bytes]], zipped: bool) -> None
             for name, what, content in found:
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = (0o120777 if what == "link" else 0o644) << 16
-                with contextlib.suppress(ValueError, UnicodeError):
+                with contextlib.suppress(ValueError, UnicodeError, struct.error):  # a name that is too long for this format
                     box.writestr(entry, content)
         return
     with tarfile.open(place, "w") as tar:
