@@ -23,7 +23,7 @@ from regen import cli, params
 from regen.catalogue import published
 from regen.errors import UserError
 from regen.evaluation import figures
-from regen.report import chapters, library, page, pictures, playground, showcase
+from regen.report import library, numbers, page, pictures, playground, showcase
 from tests import small
 
 
@@ -432,7 +432,7 @@ def test_the_readme_s_picture_shows_the_data_set_that_most_families_were_trained
      (7.19e-4, "7.19e-04"), (-110.9, "-110.9"), (2.5e7, "2.50e+07"), (0.99999, "1.000")],
 )  # fmt: skip
 def test_a_number_has_four_digits(value, text):
-    assert chapters.figure(value) == text
+    assert numbers.figure(value) == text
 
 
 def test_what_runs_in_the_page_stands_beside_it_and_the_page_allows_it(made):

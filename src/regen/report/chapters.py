@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,14 +17,14 @@ from regen.errors import UserError, shown
 from regen.host import cores
 from regen.metrics.values import AGAINST, Measured
 from regen.params import Params
-from regen.report import charts, files, pictures
+from regen.report import answer, charts, files, pictures
 from regen.report.files import found
+from regen.report.numbers import THIN
 from regen.report.pictures import Picture, Shelf
 from regen.report.playground import Section as Playground
 from regen.report.playground import section as playable
 from regen.report.studies import Study, study
 
-THIN = "\u202f"  # narrow space between thousands
 WIPED = ("samples", "samples_prior", "reconstructions", "interpolation_linear", "latent_grid")  # compared by a wipe
 
 
@@ -74,6 +73,10 @@ class Section:
     def row(self, name: str) -> Row | None:
         """The row of one measure, or None."""
         return next((row for row in self.rows if row.name == name), None)
+
+    def doubt(self, name: str) -> answer.Doubt:
+        """Why one of its figures does not count: a key of `answer.DOUBTS`; "" where it does."""
+        return answer.doubt(self, name)
 
     def picture(self, name: str) -> Picture | None:
         """The picture of one name, or None."""
@@ -159,6 +162,11 @@ class Chapter:
     def competing(self) -> list[Section]:
         """Models that have any of the compared measures: a classifier alone has none."""
         return [section for section in self.sections if any(section.row(name) for name in self.compared)]
+
+    @property
+    def answer(self) -> list[str]:
+        """Which of its models generates best, in sentences; none where fewer than two generate."""
+        return answer.answer(self.sections)
 
     @property
     def wiped(self) -> dict[str, list[str]]:
@@ -262,14 +270,3 @@ def _rows(key: str, given: Params, measured: Measured) -> list[Row]:
                 entry.get(against), number, source)
         )  # fmt: skip
     return rows
-
-
-def figure(value: float | None, digits: int = 4) -> str:
-    """Return a number with so many significant digits, as people write it; an en dash for none."""
-    if value is None or math.isnan(value):
-        return "–"
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.{min(digits - 1, 2)}e}"
-    rounded = abs(float(f"{value:.{digits}g}"))  # 0.99999 has the digits of 1
-    decimals = max(0, digits - 1 - math.floor(math.log10(rounded))) if value else 0
-    return f"{value:,.{min(decimals, 6)}f}".replace(",", THIN)

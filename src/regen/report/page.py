@@ -25,9 +25,11 @@ from regen.errors import UserError, shown
 from regen.metrics.values import AGAINST
 from regen.params import Params
 from regen.report import playground
-from regen.report.chapters import Chapter, chapters, figure
+from regen.report.answer import DOUBTS
+from regen.report.chapters import Chapter, chapters
 from regen.report.files import found
 from regen.report.library import Library, uplot
+from regen.report.numbers import figure
 from regen.report.pictures import Shelf
 
 
@@ -120,7 +122,7 @@ class Report:
         return ENVIRONMENT.get_template("page.html.j2").render(
             chapters=self.chapters, overview=overview, shown=shown, given=self.given, missing=self.missing,
             single=self.single, with_overview=self.with_overview, drawn=drawn,
-            measures=MEASURES, AGAINST=AGAINST, caption=caption,
+            measures=MEASURES, AGAINST=AGAINST, DOUBTS=DOUBTS, caption=caption,
             used=[name for name in MEASURES if name in used], sources=list(dict.fromkeys(filter(None, sources))),
             style=style, scripts=scripts, policy=policy(scripts, [style], any(chapter.playground for chapter in shown)),
             at=partial(self._at, root), address=lambda src: src if self.single else root + src,
