@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +88,18 @@ def test_what_changed_between_an_experiment_and_head_is_said_with_what_is_better
         ["a_vae.frechet_distance", "10", "->", "2.5", "better", "(lower", "is", "better)"],
         ["a_vae.mse", "2", "±", "0.1", "->", "8", "±", "0.1", "worse", "(lower", "is", "better)"],
     ]
+
+
+def test_a_distance_that_does_not_count_is_marked_wherever_it_stands(repository, command):
+    Path("metrics/a_vae.json").write_text(json.dumps({"frechet_distance": 5.0, "near_copies": 0.9}))
+    context = {"frechet_distance": {"real": 1.0}, "near_copies": {"error": 0.1, "real": 0.05}}
+    Path("metrics/context/a_vae.json").write_text(json.dumps(context))
+    row = command("figures", "a_vae")[0].splitlines()[1]
+    assert re.split("  +", row) == ["frechet_distance", "5, does not count", "10", "2.5", "real 1", "lower is better"]
+    row = command("changes")[0].splitlines()[1]
+    assert re.split("  +", row) == ["a_vae.frechet_distance", "10", "->", "5, does not count", "better (lower is better)"]
+    ranked = command("best", "frechet_distance", "--model", "a_vae")[0].splitlines()
+    assert [line.split()[0] for line in ranked if line.endswith("5, does not count")] == ["workspace"]
 
 
 def test_by_default_the_workspace_is_compared_with_head(repository, command):

@@ -96,6 +96,13 @@ def test_a_difference_is_coloured_by_which_way_is_better(repository, command):
     assert "-7.5 better" in text
 
 
+def test_a_distance_that_does_not_count_is_marked(repository, command):
+    Path("metrics/a_vae.json").write_text(json.dumps({"mse": 2.0, "frechet_distance": 0.5, "rate": 5.0}))
+    command("compare", "HEAD", "workspace")
+    text, _ = written()
+    assert re.findall(r"<td[^>]*>([^<]*does not count)<small>", text) == ["0.5, does not count"]
+
+
 def test_pictures_that_are_not_here_come_from_the_remote(repository, command):
     shutil.rmtree(".dvc/cache/files")
     assert command("compare", "HEAD", "four")[1] == 0

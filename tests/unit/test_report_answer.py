@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from regen.catalogue import counting
 from regen.catalogue.registry import MEASURES, title
 from regen.report import answer, page
 from regen.report.chapters import Row, Section
@@ -35,7 +36,7 @@ def model(key, family="gan", features="features", **figures):
 def test_a_distance_counts_where_no_more_samples_are_copies_than_real_images_are(figures, doubt):
     section = model("a", frechet_distance=(50.0, 1.0), kernel_distance=(2.0, 0.1), frechet_distance_fitted=(50.0, 1.0), **figures)
     assert {name: section.doubt(name) for name in ("frechet_distance", "kernel_distance")} == dict.fromkeys(
-        answer.OF_SAMPLES, doubt
+        counting.OF_SAMPLES, doubt
     )
     assert {section.doubt(name) for name in ("frechet_distance_fitted", "near_copies", "precision")} == {""}
 
@@ -94,6 +95,6 @@ def test_distances_in_different_features_are_not_compared():
 def test_the_mark_opens_why():
     shown = ENVIRONMENT.from_string('{% import "parts.html.j2" as parts %}{{ parts.ours(3.0, 1.0, doubt) }}')
     assert "<button" not in shown.render(doubt="")
-    for name in answer.DOUBTS:
+    for name in counting.DOUBTS:
         assert f'popovertarget="doubt-{name}">does not count</button>' in shown.render(doubt=name)
     assert 'id="doubt-{{ name }}" popover' in page._source("page.html.j2")

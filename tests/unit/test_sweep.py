@@ -345,7 +345,7 @@ def test_what_a_killed_sweep_left_running_is_waited_for(tmp_path, monkeypatch):
 
 def toy(entries: list[float | None]) -> results.Results:
     found = [{"value": value} if value is not None else None for value in entries]
-    column = results.Column("a_vae", "mse", "Error", "", "lower", found)
+    column = results.Column("a_vae", "mse", "Error", "", "lower", found, [str(value) for value in entries])
     return results.Results(["<b>", "two", "three"], {"beta": [1, 10, 1000], "kind": ["x", "y", "x"]}, [column])
 
 
@@ -372,6 +372,19 @@ def test_the_better_end_is_above_and_what_grows_much_is_drawn_by_its_logarithm()
     assert middle == pytest.approx(page.TOP + page.HEIGHT * 2 / 3, abs=0.1)
     assert kind.places[0] == kind.places[2] != kind.places[1]
     assert page.shades(toy([2.0, 1.0, None]).columns, 3) == [2, 0, page.SHADES - 1]
+
+
+def test_a_distance_that_was_bought_by_copying_is_marked_in_the_table_and_on_the_page():
+    class At(Revision):
+        def measured(self, key):
+            copied = {"value": 0.5 if self.commit == "2" else 0.0, "real": 0.05}
+            return {"frechet_distance": {"value": 30.0 - float(self.commit), "real": 10.0}, "near_copies": copied}
+
+    found = [(At("one", "1"), {"models.a.beta": 1}), (At("two", "2"), {"models.a.beta": 2.5})]
+    given = results.gathered(found, ["a"], {"a": {"family": "vae", "dataset": "toy"}})
+    lines = given.table().splitlines()
+    assert [" ".join(line.split()) for line in lines[2:]] == ["one 1 29 0", "two 2.5 28, does not count 0.5"]
+    assert page.build(given).count("does not count") == 1
 
 
 def test_the_table_has_values_and_figures_and_only_models_that_differ():

@@ -30,7 +30,7 @@ def figures(key: str, last: int) -> str:
     for name in names:
         entries = [measured.get(name) for measured in columns.values()]
         beside = next(filter(None, (text.held(entry) for entry in entries if entry)), "")
-        rows.append([name, *map(text.figure, entries), beside, _direction(name)])
+        rows.append([name, *(text.counted(measured, name) for measured in columns.values()), beside, _direction(name)])
     return text.table(rows)
 
 
@@ -52,7 +52,7 @@ def changes(a: str, b: str) -> str:
         for name in sorted(was.keys() | now.keys()):
             x, y = was.get(name), now.get(name)
             if verdict(x, y) != "equal":
-                said.append([f"{key}.{name}", text.figure(x), "->", text.figure(y), _judged(name, x, y)])
+                said.append([f"{key}.{name}", text.counted(was, name), "->", text.counted(now, name), _judged(name, x, y)])
     if not said:
         return f"nothing changed in params and figures between {a} and {b}"
     return text.table([["", a, "", b, ""], *said])
@@ -81,7 +81,7 @@ def best(figure: str, key: str | None) -> str:
         ]  # what is as HEAD says no more
         found.sort(key=lambda item: item[1]["value"], reverse=better == "higher")
         if found:
-            rows = [[at.name, text.figure(entry), _own(params, at, name)] for at, entry in found]
+            rows = [[at.name, text.counted(at.measured(name), figure), _own(params, at, name)] for at, _ in found]
             parts.append(text.table([[f"{name}: {figure}", f"{better} is better", ""], *rows]))
     if not parts:
         raise UserError(f"{figure}: no figure of that name in {'metrics/' if key is None else f'metrics/{key}.json'}")

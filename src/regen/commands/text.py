@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regen.catalogue.counting import doubt
 from regen.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ def figure(entry: Mapping[str, float] | None) -> str:
     if entry is None:
         return "-"
     return number(entry["value"]) + (f" ± {entry['error']:.2g}" if "error" in entry else "")
+
+
+def counted(figures: Mapping[str, Mapping[str, float]] | None, name: str) -> str:
+    """Return `value ± error` of one of a model's figures, and whether it is a distance that does not count."""
+    if figures is None or name not in figures:
+        return figure(None)
+    return figure(figures[name]) + (", does not count" if doubt(figures, name) else "")
 
 
 def held(entry: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from regen import paths
-from regen.catalogue import published
+from regen.catalogue import counting, published
 from regen.catalogue.registry import MEASURES, Measure, caption, epoch_of, face, foremost, order, title, title_of
 from regen.errors import UserError, shown
 from regen.host import cores
@@ -74,9 +74,15 @@ class Section:
         """The row of one measure, or None."""
         return next((row for row in self.rows if row.name == name), None)
 
-    def doubt(self, name: str) -> answer.Doubt:
-        """Why one of its figures does not count: a key of `answer.DOUBTS`; "" where it does."""
-        return answer.doubt(self, name)
+    @property
+    def figures(self) -> Measured:
+        """Its figures as its evaluation left them."""
+        parts = {row.name: {"value": row.value, "error": row.error, row.against: row.other} for row in self.rows}
+        return {name: {what: x for what, x in entry.items() if x is not None} for name, entry in parts.items()}
+
+    def doubt(self, name: str) -> counting.Doubt:
+        """Why one of its figures does not count: a key of `counting.DOUBTS`; "" where it does."""
+        return counting.doubt(self.figures, name)
 
     def picture(self, name: str) -> Picture | None:
         """The picture of one name, or None."""

@@ -19,13 +19,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from regen.catalogue.counting import DOUBTS
 from regen.catalogue.registry import MEASURES, caption
 from regen.data import folders
 from regen.errors import UserError, shown
 from regen.metrics.values import AGAINST
 from regen.params import Params
 from regen.report import playground
-from regen.report.answer import DOUBTS
 from regen.report.chapters import Chapter, chapters
 from regen.report.files import found
 from regen.report.library import Library, uplot

@@ -23,7 +23,7 @@ class Cell:
     """A figure in one column.
 
     Attributes:
-        value: with its error, as people read it.
+        value: with its error, as people read it, and whether it is a distance that does not count.
         difference: to the first column; empty where they are equal, or one has no such figure.
         judged: better, worse, within errors, new, gone, or nothing.
     """
@@ -145,30 +145,32 @@ def _model(key: str, columns: Sequence[Revision], params: Sequence[dict[str, Any
     pictures, missing = _pictures(key, columns, gallery)
     if not (differ or pictures or missing):
         return Model(key, [], [], [])
-    return Model(key, [_figure(key, name, entries, block) for name, entries in rows.items()], pictures, missing)
+    return Model(key, [_figure(key, name, measured, block) for name in rows], pictures, missing)
 
 
 def _equal(entries: Sequence[Entry | None]) -> bool:
     return all((x is None and y is None) or verdict(x, y) == "equal" for x, y in pairwise(entries))
 
 
-def _figure(key: str, name: str, entries: Sequence[Entry | None], params: dict[str, Any]) -> Figure:
+def _figure(key: str, name: str, measured: Sequence[dict[str, Entry] | None], params: dict[str, Any]) -> Figure:
     measure = MEASURES.get(name)
     features = str(params.get(f"models.{key}.classifier", "none"))
     network, target = (str(params.get(f"models.{features}.{which}", "")) for which in ("network", "target"))
+    entries = [figures.get(name) if figures else None for figures in measured]
     held = next((text.held(entry) for entry in entries if entry), "")
-    first = entries[0]
-    cells = [Cell(text.figure(first)), *(_cell(name, first, entry) for entry in entries[1:])]
+    cells = [Cell(text.counted(measured[0], name)), *(_cell(name, measured[0], figures) for figures in measured[1:])]
     if measure is None:  # of a commit whose figures had other names
         return Figure(name, name, "", "", "none", held, cells)
     return Figure(name, title(name, features, network, target), measure.unit, measure.meaning, measure.better, held, cells)
 
 
-def _cell(name: str, first: Entry | None, entry: Entry | None) -> Cell:
+def _cell(name: str, base: dict[str, Entry] | None, figures: dict[str, Entry] | None) -> Cell:
+    first, entry = (measured.get(name) if measured else None for measured in (base, figures))
+    value = text.counted(figures, name)
     if (first is None and entry is None) or (first and entry and verdict(first, entry) == "equal"):
-        return Cell(text.figure(entry))
+        return Cell(value)
     difference = f"{entry['value'] - first['value']:+.3g}" if first and entry else ""
-    return Cell(text.figure(entry), difference, judged(name, first, entry))
+    return Cell(value, difference, judged(name, first, entry))
 
 
 def _pictures(key: str, columns: Sequence[Revision], gallery: Gallery) -> tuple[list[Row], list[str]]:

@@ -51,7 +51,7 @@ def build(results: Results) -> str:
     )  # fmt: skip
     html = environment.get_template("page.html.j2").render(
         results=results, axes=axes, policy=POLICY, shades=shades(results.columns, len(results.names)),
-        lines=[_line(axes, row) for row in range(len(results.names))], figure=text.figure, said=values.said, number=_number,
+        lines=[_line(axes, row) for row in range(len(results.names))], said=values.said, number=_number,
         width=2 * SIDE + WIDTH * (len(axes) - 1), height=HEIGHT + TOP + 24, top=TOP, bottom=TOP + HEIGHT,
     )  # fmt: skip
     scripts, styles = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))

@@ -17,7 +17,7 @@ FEW = 3  # figures of a model in the shell, where a row is a line
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of one model, in all rows; None where an experiment has none."""
+    """One figure of one model, in all rows: None where an experiment has none, `shown` as people read it."""
 
     model: str
     figure: str
@@ -25,6 +25,7 @@ class Column:
     unit: str
     better: str  # lower, higher or none
     entries: list[Entry | None]
+    shown: list[str]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Results:
         ]
         way = ["", *("" for _ in self.params), *("" if c.better == "none" else f"{c.better} is better" for c in columns)]
         rows = [
-            [name, *(values.said(given[row]) for given in self.params.values()), *(text.figure(c.entries[row]) for c in columns)]
+            [name, *(values.said(given[row]) for given in self.params.values()), *(c.shown[row] for c in columns)]
             for row, name in enumerate(self.names)
         ]
         return text.table([head, way, *rows])
@@ -93,7 +94,7 @@ def _columns(key: str, revisions: Sequence[Revision], blocks: Mapping[str, Mappi
     lead = [name for name in (first, foremost(judged, blocks[key]["family"])) if name in names]
     return [
         Column(key, name, title_of(name, blocks[key], blocks), MEASURES[name].unit, MEASURES[name].better,
-               [entries.get(name) for entries in measured])
+               [entries.get(name) for entries in measured], [text.counted(entries, name) for entries in measured])
         for name in dict.fromkeys([*lead, *judged])
     ]  # fmt: skip
 
