@@ -56,7 +56,8 @@ PUBLISHED = [
     ),
     Published(
         {"train_loss": 940, "test_brain_variance_explained": 0.77, "coverage_p": 0.0},
-        f"{report('brain sections')}: the variance explained is by the training loss, KL included; the p-value is of its sampler",
+        f"{report('brain sections')}, on sections of its own: the variance explained is by the training loss, KL included; the "
+        "p-value is of its sampler",
         {"family": "vae", "kind": "brains"},
     ),
 ]  # fmt: skip

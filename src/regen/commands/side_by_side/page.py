@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
 from regen import paths
+from regen.commands import html
 from regen.commands.side_by_side.comparison import Comparison, chosen, compared
 from regen.commands.side_by_side.pictures import Gallery
 from regen.data import folders
 from regen.host import cores
-from regen.report.page import policy
 
 LARGEST = (
     20_000_000  # bytes of all pictures; more than these are packed with a small loss, and made smaller where that is too little
 )
-POLICY = "default-src about:"  # stands in the head until the page's own script and style are known
 QUALITY = 85  # of packed ones, out of 100
 SAMPLE = 32  # packed pictures from which it is found how small they have to be
 SMALLER = 0.8  # of a step in which that is found
@@ -32,9 +29,9 @@ SMALLER = 0.8  # of a step in which that is found
 def write(revisions: Sequence[str], models: Sequence[str], out: Path) -> Sequence[str]:
     """Write the page of revisions, of all models or some; returns which these are, see `comparison.chosen`."""
     names, gallery = chosen(revisions), Gallery()
-    html = build(compared(names, models, gallery), gallery)
+    content = build(compared(names, models, gallery), gallery)
     paths.WORK.mkdir(exist_ok=True)
-    folders.write(out, html)
+    folders.write(out, content)
     return names
 
 
@@ -43,17 +40,11 @@ def build(found: Comparison, gallery: Gallery) -> str:
     shown = {cell for model in found.models for row in model.pictures for cell in row.cells if cell}
     read = {md5: content for md5 in sorted(shown) if (content := gallery.read(md5)) is not None}
     pictures, scale = packed(read) if sum(map(len, read.values())) > LARGEST else (read, None)
-    environment = Environment(
-        loader=PackageLoader("regen.commands.side_by_side", "templates"), autoescape=select_autoescape(["j2"]),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    html = environment.get_template("page.html.j2").render(
-        found=found, scale=scale, problems=gallery.problems, policy=POLICY,
+    return html.page(
+        "regen.commands.side_by_side", found=found, scale=scale, problems=gallery.problems,
         meanings={figure.name: figure.meaning for model in found.models for figure in model.figures if figure.meaning},
         pictures={md5: _uri(content) for md5, content in pictures.items()},
     )  # fmt: skip
-    scripts, styles = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
-    return html.replace(POLICY, policy(scripts, styles), 1)  # in its head, before anything that others wrote
 
 
 def packed(read: Mapping[str, bytes]) -> tuple[dict[str, bytes], float]:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-from regen.commands import text
+from regen.commands import html, text
 from regen.commands.sweeping import values
 from regen.commands.sweeping.results import Column, Results
 from regen.data import folders
-from regen.report.page import policy
 
 AXES = 7  # figures that are drawn; the table has all
 WIDTH, HEIGHT, TOP, SIDE = 170, 300, 62, 90  # of the drawing: between axes, of an axis, above and beside them
 GROWS = 30.0  # from this ratio of numbers on, their logarithms are drawn
 SHADES = 5  # of lines, by the first figure
 TICKS = 4
-POLICY = "default-src about:"  # stands in the head until the page's own script and style are known
 
 
 @dataclass(frozen=True)
@@ -45,17 +40,11 @@ def write(results: Results, out: Path) -> None:
 def build(results: Results) -> str:
     """Return the page's HTML."""
     axes = drawn(results)
-    environment = Environment(
-        loader=PackageLoader("regen.commands.sweeping", "templates"), autoescape=select_autoescape(["j2"]),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    html = environment.get_template("page.html.j2").render(
-        results=results, axes=axes, policy=POLICY, shades=shades(results.columns, len(results.names)),
+    return html.page(
+        "regen.commands.sweeping", results=results, axes=axes, shades=shades(results.columns, len(results.names)),
         lines=[_line(axes, row) for row in range(len(results.names))], said=values.said, number=_number,
         width=2 * SIDE + WIDTH * (len(axes) - 1), height=HEIGHT + TOP + 24, top=TOP, bottom=TOP + HEIGHT,
     )  # fmt: skip
-    scripts, styles = (re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL) for tag in ("script", "style"))
-    return html.replace(POLICY, policy(scripts, styles), 1)  # in its head, before anything that others wrote
 
 
 def drawn(results: Results) -> list[Axis]:
