@@ -144,21 +144,23 @@ const regenPlayground = (() => {
   // The ends of a flow's paths, by Heun's method or Euler's.
   async function carried(found, noise, n, asked, guidance) {
     const { about, sessions } = found, labels = about.labels.length, session = sessions["velocity.onnx"];
-    const velocity = async (x, t, wanted) => {
-      const inputs = { state: floats(x, [n, ...about.path_shape]), time: floats(new Float32Array(n).fill(t), [n]) };
+    const velocity = async (x, t, wanted) => { // `wanted` is what is asked of each row, null = nothing
+      const rows = wanted.length, inputs = { state: floats(x, [rows, ...about.path_shape]), time: floats(new Float32Array(rows).fill(t), [rows]) };
       if (labels) {
-        const told = new Float32Array(n * labels);
-        wanted?.forEach((one, row) => told.set(one, row * labels));
-        inputs.asked = floats(told, [n, labels]);
+        const told = new Float32Array(rows * labels);
+        wanted.forEach((one, row) => { if (one) told.set(one, row * labels); });
+        inputs.asked = floats(told, [rows, labels]);
       }
       return (await run(session, inputs)).velocity.data;
     };
+    const nothing = new Array(n).fill(null);
     const guided = async (x, t) => {
-      if (!asked || guidance === 0) return velocity(x, t, null);
-      const towards = await velocity(x, t, asked);
-      if (guidance === 1) return towards;
-      const without = await velocity(x, t, null);
-      return towards.map((v, i) => without[i] + guidance * (v - without[i]));
+      if (!asked || guidance === 0 || guidance === 1) return velocity(x, t, asked && guidance ? asked : nothing);
+      const twice = new Float32Array(2 * x.length); // one run of both: the weights pass through the processor once
+      twice.set(x);
+      twice.set(x, x.length);
+      const both = await velocity(twice, t, [...asked, ...nothing]), without = both.subarray(x.length);
+      return both.subarray(0, x.length).map((v, i) => without[i] + guidance * (v - without[i]));
     };
     let x = noise;
     for (let step = 0; step < about.steps; step++) {
