@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LOCK = DEPLOY.parent / "requirements.lock"
+TOLD = {
+    "DATABASE": "postgresql://regen@database:5432", "ADMIN_PASSWORD": "twelve-chars", "SECRET_KEY": "0f9c",
+    "MLFLOW_S3_ENDPOINT_URL": "http://store:8333",
+}  # fmt: skip
 
 
 def composed() -> dict[str, Any]:
@@ -64,6 +70,7 @@ def test_what_the_services_name_is_there() -> None:
     assert [name for name in files if not (DEPLOY / name).is_file()] == []
     run = {Path(name).name for name in re.findall(r"/app/(\w+)", services["mlflow"]["command"][-1])}
     assert run == {"bucket", "serve"} <= set(copied)
+    assert {f"{name}.py" for name in re.findall(r"s3 = (\w+):", (DEPLOY / "serve").read_text())} <= set(copied)
     assert all(name in services for service in services.values() for name in service.get("depends_on", {}))
     waited = [name for service in services.values() for name, how in service.get("depends_on", {}).items()
               if how["condition"] == "service_healthy"]  # fmt: skip
@@ -95,3 +102,36 @@ def test_the_store_gets_the_keys_in_a_file_that_nobody_else_reads(tmp_path: Path
 def test_the_database_is_ready_when_it_listens_to_others() -> None:
     check = composed()["services"]["postgres"]["healthcheck"]["test"]
     assert check[check.index("--host") + 1] == "127.0.0.1"
+
+
+def served(folder: Path, code: str, **told: str) -> subprocess.CompletedProcess[str]:
+    """What deploy/serve does with Python code in the place of MLflow's server."""
+    (folder / "code.py").write_text(code)
+    (folder / "python").write_text(f"#!/bin/sh\nexec {sys.executable} {folder}/code.py\n")
+    (folder / "python").chmod(0o755)
+    path = os.pathsep.join([str(folder), "/usr/bin", "/bin"])
+    return subprocess.run([DEPLOY / "serve"], capture_output=True, text=True, env={"PATH": path, **TOLD, **told}, check=False)
+
+
+def test_clients_are_not_sent_to_a_store_that_they_may_not_reach(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, tempfile
+import boto3, moto
+from mlflow.store.artifact import artifact_repo as kinds
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+with moto.mock_aws(), tempfile.TemporaryDirectory() as folder:
+    boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"]).create_bucket(Bucket="mlflow")
+    store = get_artifact_repository("s3://mlflow")
+    (pathlib.Path(folder) / "a").write_text("bytes")
+    store.log_artifact(f"{folder}/a", "1")
+    store.log_artifacts(folder, "2")
+    print(pathlib.Path(store.download_artifacts("2/a")).read_text(), *(found.path for found in store.list_artifacts()))
+    store.delete_artifacts("1")
+    print(*(found.path for found in store.list_artifacts()))
+told = (kinds.MultipartDownloadMixin, kinds.MultipartUploadMixin, kinds.PresignedUploadMixin)
+print(type(store).__name__, isinstance(store, told))
+"""
+    keys = {"AWS_ACCESS_KEY_ID": "regen", "AWS_SECRET_ACCESS_KEY": "regen", "AWS_DEFAULT_REGION": "us-east-1"}
+    done = served(tmp_path, code, MOTO_S3_CUSTOM_ENDPOINTS=TOLD["MLFLOW_S3_ENDPOINT_URL"], **keys)
+    assert done.stdout.splitlines() == ["bytes 1 2", "2", "Proxied False"], done.stderr
