@@ -93,7 +93,14 @@ def test_the_store_gets_the_keys_in_a_file_that_nobody_else_reads(tmp_path: Path
     keys = {"AWS_ACCESS_KEY_ID": "anna", "AWS_SECRET_ACCESS_KEY": "0f9c"}
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **keys}
     done = subprocess.run([*service["entrypoint"], script], capture_output=True, text=True, env=environment, check=True)
-    assert f"-s3.config={tmp_path}/s3.json" in done.stdout.split()
+    given = done.stdout.split()
+    assert f"-s3.config={tmp_path}/s3.json" in given
+    # The parts that ask for no key are for the store itself.
+    assert [one for one in given if re.match(r"-(\w+\.)?ip\b", one)] == [
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        "-s3.ip.bind=0.0.0.0",
+    ]
     assert (tmp_path / "s3.json").stat().st_mode & 0o077 == 0
     (identity,) = json.loads((tmp_path / "s3.json").read_text())["identities"]
     assert identity["credentials"] == [{"accessKey": "anna", "secretKey": "0f9c"}]
@@ -102,6 +109,12 @@ def test_the_store_gets_the_keys_in_a_file_that_nobody_else_reads(tmp_path: Path
 def test_the_database_is_ready_when_it_listens_to_others() -> None:
     check = composed()["services"]["postgres"]["healthcheck"]["test"]
     assert check[check.index("--host") + 1] == "127.0.0.1"
+
+
+def test_the_store_is_given_the_time_that_it_takes_to_end() -> None:
+    # It waits 10 seconds for other servers of its kind, and then for clients: after the default of 10 it would be killed.
+    assert composed()["services"]["store"]["stop_grace_period"] == "1m"
+
 
 
 def served(folder: Path, code: str, **told: str) -> subprocess.CompletedProcess[str]:
