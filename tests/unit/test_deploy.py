@@ -107,8 +107,11 @@ def test_the_store_gets_the_keys_in_a_file_that_nobody_else_reads(tmp_path: Path
 
 
 def test_the_database_is_ready_when_it_listens_to_others() -> None:
-    check = composed()["services"]["postgres"]["healthcheck"]["test"]
+    service = composed()["services"]["postgres"]
+    check = service["healthcheck"]["test"]
     assert check[check.index("--host") + 1] == "127.0.0.1"
+    # By default it asks for a database of its user's name, and the log fills with refusals.
+    assert check[check.index("--dbname") + 1] == service["environment"]["POSTGRES_DB"]
 
 
 def test_the_store_is_given_the_time_that_it_takes_to_end() -> None:
