@@ -15,6 +15,7 @@ import yaml
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 LOCK = DEPLOY.parent / "requirements.lock"
+GUIDE = DEPLOY.parent / "docs/tutorials/team.md"
 TOLD = {
     "DATABASE": "postgresql://regen@database:5432", "ADMIN_PASSWORD": "twelve-chars", "SECRET_KEY": "0f9c",
     "MLFLOW_S3_ENDPOINT_URL": "http://store:8333",
@@ -119,6 +120,18 @@ def test_the_store_is_given_the_time_that_it_takes_to_end() -> None:
     assert composed()["services"]["store"]["stop_grace_period"] == "1m"
 
 
+def test_no_password_is_in_an_address_or_in_a_command_of_the_guide() -> None:
+    environment = composed()["services"]["mlflow"]["environment"]
+    assert [name for name, value in environment.items() if re.search(r"\$\{\w*(PASSWORD|KEY)\b", value)] == [
+        "PGPASSWORD", "ADMIN_PASSWORD", "SECRET_KEY", "AWS_SECRET_ACCESS_KEY",
+    ]  # fmt: skip
+    assert not [value for value in environment.values() if "://" in value and "$" in value]
+    commands = re.findall(r"^docker compose .*", GUIDE.read_text(), re.MULTILINE)
+    assert len(commands) > 4
+    assert set(re.findall(r"\$[({]?\w+", "\n".join(commands))) == {"$(id", "$PWD"}
+    (upgraded,) = re.findall(r"db upgrade postgresql\+psycopg://(\S+)", "\n".join(commands))
+    assert f"postgresql://{upgraded}" == f"{environment['DATABASE']}/mlflow"
+
 
 def served(folder: Path, code: str, **told: str) -> subprocess.CompletedProcess[str]:
     """What deploy/serve does with Python code in the place of MLflow's server."""
@@ -151,3 +164,8 @@ print(type(store).__name__, isinstance(store, told))
     keys = {"AWS_ACCESS_KEY_ID": "regen", "AWS_SECRET_ACCESS_KEY": "regen", "AWS_DEFAULT_REGION": "us-east-1"}
     done = served(tmp_path, code, MOTO_S3_CUSTOM_ENDPOINTS=TOLD["MLFLOW_S3_ENDPOINT_URL"], **keys)
     assert done.stdout.splitlines() == ["bytes 1 2", "2", "Proxied False"], done.stderr
+
+
+def test_a_password_that_mlflow_refuses_is_refused_in_a_line(tmp_path: Path) -> None:
+    done = served(tmp_path, "print(1)", ADMIN_PASSWORD="eleven-char")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: ADMIN_PASSWORD: expected at least 12 characters\n")
