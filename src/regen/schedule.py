@@ -37,6 +37,7 @@ from regen.data import folders
 from regen.errors import UserError
 
 LOGS, TIMES = paths.WORK / "logs", paths.WORK / "times.json"
+BEFORE = paths.WORK / "order.txt"  # how dvc.lock was ordered before a run that has not ended yet, or was killed
 ROOM = 1 << 20  # bytes; with less, a disk is full
 GUESSED = {"train": 120.0, "evaluate": 20.0, "export": 10.0, "study": 20.0}  # seconds of a stage that never ran here; others: 5
 BUSY = ("is busy", "acquire lock", "is locked")  # what DVC says while another stage holds a lock
@@ -59,7 +60,7 @@ def repro(jobs: int, names: Sequence[str] = ()) -> None:
     for name in names:
         known_blocks = [key for group in params.GROUPS for key in getattr(given, group)]
         blocks.known(name, known_blocks, "regen repro", "data set, model or other block of params.yaml")
-    known = list(_blocks()[1])
+    known = _known()
     _checked()
     graph, plan, pending = _graph()
     if names:
@@ -144,6 +145,19 @@ def _blocks() -> tuple[str, dict[str, str]]:
     return head, {entry[2:].partition(":\n")[0]: entry for entry in entries}
 
 
+def _known() -> list[str]:
+    """Return the stages of dvc.lock in its order, without those that a killed run appended as they ended."""
+    known = list(_blocks()[1])
+    with suppress(OSError, ValueError):
+        before = BEFORE.read_text(encoding="utf-8").splitlines()
+        if known[: len(before)] == before:  # else dvc.lock is another one by now
+            return before
+    with suppress(OSError):  # a full disk: without it, entries are where they were appended
+        paths.WORK.mkdir(exist_ok=True)
+        folders.write(BEFORE, "".join(f"{stage}\n" for stage in known))
+    return known
+
+
 def _order(known: list[str], plan: list[str]) -> None:
     """Order dvc.lock as a plain run would: entries that were there stay where they were, new ones follow in DVC's order."""
     head, entries = _blocks()
@@ -151,6 +165,7 @@ def _order(known: list[str], plan: list[str]) -> None:
     ordered = sorted(entries, key=lambda stage: place.get(stage, len(place)))
     if ordered != list(entries):
         folders.write(paths.LOCK, head + "".join(entries[stage] for stage in ordered))
+    BEFORE.unlink(missing_ok=True)
 
 
 def _longest_way(graph: nx.DiGraph, seconds: Mapping[str, float]) -> dict[str, float]:

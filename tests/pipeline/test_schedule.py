@@ -72,6 +72,35 @@ def test_it_leaves_the_dvc_lock_of_a_plain_run_and_a_second_run_runs_nothing(pro
     assert "started" not in capsys.readouterr().out
 
 
+def test_a_killed_run_that_goes_on_leaves_it_too(project):
+    folder, stages = project
+    stages["a"] = stage("checked", "a", f"test -e go || sleep 300; {sys.executable} work.py checked a")
+    write(folder, stages)
+    process = started(folder, folder / "dvc.lock", "  c:")
+    while "  b:" not in (folder / "dvc.lock").read_text():
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "  a:" not in (folder / "dvc.lock").read_text()
+    (folder / "go").touch()
+    subprocess.run([sys.executable, "-c", REPRO], env=smoke.environment(folder), check=True)
+    lock = (folder / "dvc.lock").read_text()
+    (folder / "dvc.lock").unlink()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--force", "--quiet"], env=smoke.environment(folder), check=True)
+    assert (folder / "dvc.lock").read_text() == lock
+
+
+def test_an_order_that_is_of_another_dvc_lock_is_not_taken(project):
+    folder, _ = project
+    schedule.repro(3)
+    lock = (folder / "dvc.lock").read_text()
+    for left in ("c\na\n", "check\nd\n", "\0"):
+        schedule.BEFORE.write_text(left)
+        schedule.repro(3)
+        assert (folder / "dvc.lock").read_text() == lock
+        assert not schedule.BEFORE.exists()
+
+
 def runs(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
