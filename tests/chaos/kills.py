@@ -53,10 +53,10 @@ class Runs:
                                     stdout=log, stderr=log, start_new_session=True)  # fmt: skip
 
     def running(self) -> list[str]:
-        """Return the stages that have started and not ended."""
+        """Return the stages that have started and not ended; before the first of which is told, the check of params.yaml runs."""
         said = self.log.read_text(errors="replace")
         started, done = (re.findall(rf"^(\S+): {word}", said, re.MULTILINE) for word in ("started", "done"))
-        return [stage for stage in started if stage not in done]
+        return [stage for stage in started if stage not in done] if started else ["check"]
 
     def finished(self) -> bytes:
         """Run to the end; returns dvc.lock."""
