@@ -11,9 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+EPOCHS = 5  # half a minute or so
+
 
 def main() -> None:
-    """Train 20 epochs as stages/train.py does, and say how long that took."""
+    """Train some epochs as stages/train.py does, and say how long that took."""
     with socket.socket() as server, tempfile.TemporaryDirectory() as folder:
         server.bind(("127.0.0.1", 0))
         server.listen()
@@ -36,6 +38,7 @@ def trained() -> float:
     import setting
 
     from regen import families
+    from regen.data import folders
     from regen.data.loaders import Share
     from regen.data.loaders.arrays import ArrayBatches
     from regen.models.base import DataSpec, TrainedModel
@@ -44,14 +47,14 @@ def trained() -> float:
     from regen.training.distributed import Devices
     from regen.training.loop import train
 
-    block = {**setting.BLOCK, "epochs": 20}
+    block = {**setting.BLOCK, "epochs": EPOCHS}
     devices = Devices("auto", setting.THREADS)
     model = families.build(families.config(block, "bench"), DataSpec(dataset="bench", kind="bench", shape=(3, 64, 64)))
     assert isinstance(model, TrainedModel)
     batches = ArrayBatches({"x": setting.images()}, Share(setting.BATCH, 0, device=devices.device))
     work = checkpoint.folder("bench", "signature")
     start = time.perf_counter()
-    with checkpoint.held(work, "bench"), launch.mirrored("bench", "signature", block, "bench", "cpu", after=0):
+    with folders.held(work, "training of bench"), launch.mirrored("bench", "signature", block, "bench", "cpu", after=0):
         train(model, batches, devices, name="bench", seed=0, folder=Path(work), checkpoint_seconds=20)
     return time.perf_counter() - start
 
