@@ -18,6 +18,7 @@ from regen.errors import UserError, reported
 from regen.params import Params
 
 SIDE, GAP, LINE = 400, 16, 34  # pixels
+COLOURS = 256  # of the palette
 TITLES = {"autoencoder": "Autoencoder", "vae": "VAE", "vade": "VaDE", "gan": "GAN", "flow": "Flow"}  # of families that are shown
 
 
@@ -75,7 +76,8 @@ def write(given: Params, path: Path = paths.README_PICTURE) -> None:
         UserError: no model of images has been evaluated.
     """
     content = io.BytesIO()
-    showcase(*chosen(given)).save(content, format="PNG", optimize=True)
+    picture = showcase(*chosen(given)).quantize(COLOURS)  # a third of the bytes, which every later picture adds to the history
+    picture.save(content, format="PNG", optimize=True)
     path.parent.mkdir(exist_ok=True)
     folders.write(path, content.getvalue())
 
