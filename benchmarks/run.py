@@ -2,7 +2,7 @@
 
 * This VAE's training against pythae's (Chadebec et al. 2022) with the same networks, batch size and data, in images/s.
   pythae is installed into an environment of its own, `.work/bench-venv`.
-* The share of the machine's measured bf16 matrix product rate that our training reaches.
+* The share of the machine's measured matrix product rate, bf16's or fp32's as it trains, that our training reaches.
 * Start-up of a stage to its first training step, less the import of torch.
 * The cost of tracking: training with a server that hangs, against none; and while its machine is watched, against not.
 * Closed forms against scikit-learn, from the same start to the same log-likelihood: EM of Gaussian mixtures, PPCA; the memory
@@ -27,6 +27,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from regen import processor
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 VENV = ROOT / ".work/bench-venv"
@@ -39,7 +41,7 @@ def main() -> None:
     peer = peer_python()
     rows = [*training(peer), *start_up(), *tracking(), *closed_forms(), *arithmetic(), *tiles(), *larger_than_memory()]
     table = ["| what | ours | peer | ratio |", "|---|---|---|---|", *rows]
-    machine = f"{cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    machine = f"{processor.name()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     title = f"Last printed on {machine}. Medians of {PAIRS} pairs; closed forms and Keras once."
     text = "\n".join(["# Speed", "", title, "", *table, ""])
     print(text)
@@ -83,14 +85,14 @@ def training(peer: str) -> list[str]:
         other = measure(peer, "vae_pythae.py")
         ours.append(mine["images_per_second"])
         theirs.append(other["images_per_second"])
-        rates.append(mine["bf16_tflops"])
+        rates.append(mine["tflops"])
         shares.append(mine["share"])
         print(f"pair {pair + 1}: {ours[-1]:.0f} and {theirs[-1]:.0f} images/s", file=sys.stderr)
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return [
         f"| VAE training, images/s | {statistics.median(ours):.0f} | {statistics.median(theirs):.0f} (pythae) | "
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |",
-        f"| share of the bf16 matrix product rate ({statistics.median(rates):.2f} Tflop/s measured) | "
+        f"| share of the {'bf16' if mine['bf16'] else 'fp32'} matrix product rate ({statistics.median(rates):.2f} Tflop/s) | "
         f"{statistics.median(shares):.0%} | | |",
     ]
 
@@ -193,14 +195,6 @@ def larger_than_memory() -> list[str]:
         f"| small VAE on images read ahead, images/s; {waiting:.1%} of its time it waits for them | {ahead:.0f} | "
         f"{kept:.0f} (kept in memory) | {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
     ]
-
-
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

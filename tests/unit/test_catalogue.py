@@ -40,8 +40,8 @@ def returned():
         pixel_art.pixel_measures(pictures, pictures, pixel_art.Grid(pictures)),
         classification.class_measures(z, torch.zeros(8, dtype=torch.long)),
         classification.attribute_measures(attributes.float() - 0.5, attributes),
-        reconstruction.reconstruction_measures(x, x, baseline=x),
-        reconstruction.denoising_measures(x, x, x, baseline=x),
+        reconstruction.over_images(reconstruction.per_image(x, x), reconstruction.per_image(x, x)),
+        reconstruction.over_denoised(reconstruction.psnr_of(x, noisy=x, denoised=x, baseline=x)),
     ]
 
 

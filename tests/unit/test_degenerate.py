@@ -23,7 +23,7 @@ from regen.evaluation.subject import Subject
 from regen.metrics.values import measured
 from regen.models.base import DataSpec
 from regen.training.distributed import Devices
-from tests.conftest import block
+from tests.conftest import block, build
 
 
 def images(count: int, kind: str) -> np.ndarray:
@@ -164,6 +164,26 @@ def test_batches_of_one_are_refused_where_batch_normalisation_takes_their_mean(t
                    models={"vae": block("vae", batch_size=1, hidden=4)})  # fmt: skip
     with pytest.raises(UserError, match=r"models\.vae\.batch_size: 1 over 1 processes, expected 2 or more each"):
         run("vae", given, dataset(tmp_path / "data", 4, 4), tmp_path / "model")
+    given.models["vae"] |= {"batch_size": 4, "microbatch": 3}
+    with pytest.raises(UserError, match=r"models\.vae\.microbatch: 3 of batches of 4 over 1 processes, expected 2 or more each"):
+        run("vae", given, dataset(tmp_path / "more", 4, 4), tmp_path / "model")
+
+
+def test_what_cannot_be_compiled_is_one_line(tmp_path, monkeypatch) -> None:
+    from regen.params import Params
+    from regen.training.run import run
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    given = Params(seed=0, precision="fp32", threads=1, checkpoint_seconds=20.0, launcher="python", datasets={},
+                   models={"vae": block("vae", compile=True, channels=[3, 5])})  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"models\.vae\.compile: torch cannot compile it here \(.*C\+\+.*\); set compile: false"
+    ) as error:
+        run("vae", given, dataset(tmp_path / "data", 40, 10), tmp_path / "model")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="r1: expected 0 where compile is true"):
+        build("gan", compile=True, r1=1.0)
 
 
 def test_what_a_fit_refuses_names_the_model_and_its_data(tmp_path, monkeypatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_a_killed_training_of_two_hosts_goes_on_to_the_same_bytes(tmp_path, fami
     assert [done.returncode for done in together(family, killed, 6, json.dumps(options))] == [7, 7]  # in the second epoch
     again = together(family, killed, -1, json.dumps(options))
     assert [done.returncode for done in again] == [0, 0], again
-    assert all("resumes at step 6" in done.stderr for done in again)
+    assert all(re.search("resumes at step [56]\n", done.stderr) for done in again), again  # the last one may have been in writing
     for name in ("history.csv", "model.safetensors"):
         assert (killed / "0" / name).read_bytes() == (whole / "0" / name).read_bytes()
     assert [path.name for path in (killed / "1").iterdir()] == []  # the second host read no disk of its own

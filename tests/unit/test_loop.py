@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -157,6 +159,76 @@ def test_averaged_weights_are_the_moving_average_of_the_weights(toy, devices, tm
         expected = decay * expected + (1 - decay) * weight
     torch.testing.assert_close(averaged.encoder[0].weight.detach(), expected)
     assert not torch.equal(averaged.encoder[0].weight, plain.encoder[0].weight)
+
+
+def test_examples_some_at_a_time_give_the_gradient_of_all(devices, tmp_path):
+    letters = {"x": np.random.default_rng(0).integers(0, 2, (40, 5, 5, 1)).astype(np.uint8)}
+    rows, weights = {}, {}
+    for size in (0, 8, 3, 1):  # of batches of 8; the network draws nothing and takes no means over a batch
+        model = run(build("pixel_lstm", epochs=3, microbatch=size), letters, devices, tmp_path / str(size))
+        rows[size] = [list(map(float, row.values())) for row in csv.DictReader((tmp_path / f"{size}/history.csv").open())]
+        weights[size] = torch.nn.utils.parameters_to_vector(model.parameters())
+    assert torch.equal(weights[8], weights[0])
+    assert not torch.equal(weights[3], weights[0])  # sums of another order
+    for size in (3, 1):
+        torch.testing.assert_close(weights[size], weights[0], rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(rows[size], rows[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["vae", "gan"])
+def test_a_training_of_some_examples_at_a_time_resumes_to_the_same_bytes(family, toy, devices, tmp_path):
+    whole = digest(run(build(family, microbatch=4), toy, devices, tmp_path / "whole"))
+    with pytest.raises(KillError):
+        run(build(family, microbatch=4), toy, devices, tmp_path / "killed", kill_at=7, checkpoint_seconds=0)
+    assert digest(run(build(family, microbatch=4), toy, devices, tmp_path / "killed")) == whole
+    assert whole != digest(run(build(family), toy, devices, tmp_path / "at_once"))  # batch normalisation sees four at a time
+
+
+def test_a_checkpoint_is_written_while_the_training_goes_on(tmp_path, monkeypatch):
+    go, save = threading.Event(), checkpoint.save
+
+    def slowly(*given):
+        assert go.wait(60)
+        save(*given)
+
+    monkeypatch.setattr(checkpoint, "save", slowly)
+    weight, history = torch.zeros(3), [{"epoch": 1.0}]
+    with checkpoint.Writer(tmp_path) as writer:
+        writer.save({"model/weight": weight}, {"step": 1, "history": history})
+        weight += 1  # the training's next step
+        history.append({"epoch": 2.0})
+        assert checkpoint.load(tmp_path) is None
+        go.set()
+    saved = checkpoint.load(tmp_path)
+    assert saved is not None
+    assert torch.equal(saved[0]["model/weight"], torch.zeros(3))
+    assert saved[1] == {"step": 1, "history": [{"epoch": 1.0}]}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_checkpoint_that_cannot_be_written_ends_the_training(more, tmp_path):
+    begun = []
+
+    def steps() -> None:
+        with checkpoint.Writer(tmp_path / "nowhere") as writer:
+            for step in range(1 + more):
+                writer.save({"model/weight": torch.zeros(3)}, {"step": step})
+                begun.append(step)
+
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        steps()
+    assert begun == [0]  # the second raises what became of the first
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler, which torch.compile needs")
+def test_a_compiled_training_is_the_same_but_for_rounding_and_resumes_to_its_bytes(toy, devices, tmp_path):
+    compiled = run(build("autoencoder", compile=True), toy, devices, tmp_path / "compiled")
+    plain = run(build("autoencoder"), toy, devices, tmp_path / "plain")
+    for one, other in zip(compiled.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+    with pytest.raises(KillError):
+        run(build("autoencoder", compile=True), toy, devices, tmp_path / "killed", kill_at=7, checkpoint_seconds=0)
+    assert digest(run(build("autoencoder", compile=True), toy, devices, tmp_path / "killed")) == digest(compiled)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "linear_tail"])

@@ -11,7 +11,8 @@ from regen.errors import UserError
 from regen.estimators import spectrum
 from regen.evaluation.pca import PCA
 from regen.metrics.equal_pixels import equal_pixels
-from regen.metrics.reconstruction import denoising_measures, reconstruction_measures
+from regen.metrics.reconstruction import over_denoised, over_images, per_image, psnr_of
+from regen.metrics.values import Measured
 
 
 def images(n: int, seed: int, size: int = 16) -> torch.Tensor:
@@ -22,6 +23,10 @@ def images(n: int, seed: int, size: int = 16) -> torch.Tensor:
     return (x + 0.02 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
 
 
+def measured(x: torch.Tensor, y: torch.Tensor) -> Measured:
+    return over_images(per_image(x, y), {})
+
+
 def error_of_oracle(train: torch.Tensor, test: torch.Tensor, k: int) -> float:
     oracle = sklearn.decomposition.PCA(k, svd_solver="full").fit(train.double().flatten(1).numpy())
     x = test.double().flatten(1).numpy()
@@ -30,10 +35,10 @@ def error_of_oracle(train: torch.Tensor, test: torch.Tensor, k: int) -> float:
 
 def test_mse_is_the_mean_over_pixels_with_the_standard_error_over_images() -> None:
     x, y = images(25, 1), images(25, 2)
-    per_image = ((x - y).double().numpy() ** 2).mean((1, 2, 3))
-    entry = reconstruction_measures(x, y)["mse"]
-    assert entry["value"] == pytest.approx(per_image.mean(), rel=1e-6)
-    assert entry["error"] == pytest.approx(per_image.std(ddof=1) / 5, rel=1e-6)
+    errors = ((x - y).double().numpy() ** 2).mean((1, 2, 3))
+    entry = measured(x, y)["mse"]
+    assert entry["value"] == pytest.approx(errors.mean(), rel=1e-6)
+    assert entry["error"] == pytest.approx(errors.std(ddof=1) / 5, rel=1e-6)
 
 
 def test_psnr_agrees_with_torchmetrics_on_the_whole_batch() -> None:
@@ -41,7 +46,7 @@ def test_psnr_agrees_with_torchmetrics_on_the_whole_batch() -> None:
 
     x, y = images(25, 3), images(25, 4)
     psnr = peak_signal_noise_ratio(y, x, data_range=1.0, dim=(1, 2, 3), reduction="elementwise_mean")
-    assert reconstruction_measures(x, y)["psnr"]["value"] == pytest.approx(psnr.item(), rel=1e-5)
+    assert measured(x, y)["psnr"]["value"] == pytest.approx(psnr.item(), rel=1e-5)
 
 
 def test_ssim_is_the_mean_of_its_formula_over_the_windows_inside_the_image() -> None:
@@ -58,12 +63,12 @@ def test_ssim_is_the_mean_of_its_formula_over_the_windows_inside_the_image() -> 
             covariance = (weights * (p - mean_p) * (q - mean_q)).sum()
             luminance = (2 * mean_p * mean_q + 1e-4) / (mean_p**2 + mean_q**2 + 1e-4)
             similarities.append(luminance * (2 * covariance + 9e-4) / (var_p + var_q + 9e-4))
-    assert reconstruction_measures(x, y)["ssim"]["value"] == pytest.approx(np.mean(similarities), abs=1e-5)
+    assert measured(x, y)["ssim"]["value"] == pytest.approx(np.mean(similarities), abs=1e-5)
 
 
 def test_a_perfect_reconstruction_has_no_error_and_a_finite_psnr() -> None:
     x = images(5, 5)
-    got = reconstruction_measures(x, x)
+    got = measured(x, x)
     assert got["mse"]["value"] == 0
     assert got["psnr"]["value"] == 100
     assert got["ssim"]["value"] == pytest.approx(1, abs=1e-6)
@@ -72,19 +77,19 @@ def test_a_perfect_reconstruction_has_no_error_and_a_finite_psnr() -> None:
 def test_bytes_and_floats_give_the_same_figures() -> None:
     x = (images(5, 6) * 255).round().to(torch.uint8)
     y = images(5, 7)
-    assert reconstruction_measures(x, y)["mse"] == pytest.approx(reconstruction_measures(x.float() / 255, y)["mse"])
+    assert measured(x, y)["mse"] == pytest.approx(measured(x.float() / 255, y)["mse"])
 
 
 def test_the_baseline_is_the_figure_of_the_images_given_for_it() -> None:
     x, y, best = images(5, 8), images(5, 9), images(5, 10)
-    got, other = reconstruction_measures(x, y, baseline=best), reconstruction_measures(x, best)
+    got, other = over_images(per_image(x, y), per_image(x, best)), measured(x, best)
     assert {name: entry["baseline"] for name, entry in got.items()} == {name: entry["value"] for name, entry in other.items()}
 
 
 def test_denoising_is_measured_against_the_clean_images() -> None:
     clean = images(40, 11)
     noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    got = denoising_measures(clean, noisy, clean + 0.01, baseline=noisy)
+    got = over_denoised(psnr_of(clean, noisy=noisy, denoised=clean + 0.01, baseline=noisy))
     assert got["noisy_psnr"]["value"] == pytest.approx(20, abs=0.2)  # -10 log10(0.1^2)
     assert got["denoised_psnr"]["value"] == pytest.approx(40, abs=0.01)
     assert got["denoised_psnr"]["baseline"] == got["noisy_psnr"]["value"]
@@ -100,7 +105,7 @@ def test_denoising_is_measured_against_the_clean_images() -> None:
 )
 def test_reconstructions_that_cannot_be_measured_are_refused(x, message) -> None:
     with pytest.raises(UserError, match=message):
-        reconstruction_measures(images(3, 1), x)
+        measured(images(3, 1), x)
 
 
 @pytest.mark.parametrize("n", [40, 900])  # fewer images than pixels, and more

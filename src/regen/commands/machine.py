@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from regen import processor
 from regen.commands import text
 from regen.errors import UserError
 from regen.host import cores
@@ -35,10 +35,10 @@ def describe(given: Params, run: str | None = None) -> str:
     left = {name: text.minutes(recorded[f"{name}_seconds"] * recorded["rate"] / speed) for name in ("repro", "smoke")}
     gpu = torch.cuda.get_device_name() if devices.device.type == "cuda" else "none"
     if run:
-        on = f"{gpu}" if gpu != "none" else f"{processor()}, {cores()} cores"
+        on = f"{gpu}" if gpu != "none" else f"{processor.name()}, {cores()} cores"
         return f"{on}, {multiplies}: make {run} takes about {left[run]} from nothing; what is current is not run again"
     rows = [
-        ["processor", f"{processor()}, {cores()} cores, of which a training takes {given.threads} (params.yaml: threads)"],
+        ["processor", f"{processor.name()}, {cores()} cores, of which a training takes {given.threads} (params.yaml: threads)"],
         ["products", f"{multiplies} (params.yaml: precision: {given.precision})"],
         ["GPU", gpu],
         ["speed", f"{speed:.0f} images/s of a small network; {recorded['rate']:.0f} on {recorded['processor']}"],
@@ -98,12 +98,3 @@ def times(products: str, path: Path = TIMES) -> dict[str, Any]:
         expected = f"{products}: processor, rate, repro_seconds and smoke_seconds"
         raise UserError(f"{path}: expected {expected}; restore it with `git checkout {path}`") from None
     return recorded
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text(encoding="utf-8").splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -14,30 +14,9 @@ from regen.metrics.values import Measured, images, mean, pixels, same_dimensions
 MAX_PSNR = 100.0  # dB, given to an image that comes back exactly
 
 
-def reconstruction_measures(x: Tensor, reconstructed: Tensor, baseline: Tensor | None = None) -> Measured:
-    """Return MSE, PSNR (dB) and SSIM of (N, C, H, W) images in [0, 1], means over images with standard errors.
-
-    `baseline` holds the reconstructions of another method, PCA's.
-
-    Raises:
-        UserError: different shapes or values that are not finite.
-    """
-    return over_images(per_image(x, reconstructed, "reconstructions"), per_image(x, baseline) if baseline is not None else {})
-
-
 def over_images(got: Mapping[str, Tensor], baseline: Mapping[str, Tensor]) -> Measured:
     """Return the mean of each figure of `per_image` with its standard error, beside another method's."""
     return {name: mean(value, baseline=baseline.get(name)) for name, value in got.items()}
-
-
-def denoising_measures(clean: Tensor, noisy: Tensor, denoised: Tensor, baseline: Tensor | None = None) -> Measured:
-    """Return the PSNR (dB) of the noisy and of the denoised images; `baseline` holds another method's denoised ones.
-
-    Raises:
-        UserError: different shapes or values that are not finite.
-    """
-    given = {"noisy": noisy, "denoised": denoised, **({} if baseline is None else {"baseline": baseline})}
-    return over_denoised(psnr_of(clean, **given))
 
 
 def over_denoised(psnr: Mapping[str, Tensor]) -> Measured:

@@ -73,6 +73,8 @@ class TrainedConfig(ModelConfig):
 
     epochs: PositiveInt
     batch_size: PositiveInt  # over all processes together
+    microbatch: NonNegativeInt = 0  # examples at a time in a process, whose gradients are added up; 0 = all of its batch at once
+    compile: bool = False  # by torch.compile: needs a C++ compiler, and pays in long trainings
     learning_rate: PositiveFloat  # peak of the schedule
     schedule: Literal["constant", "cosine", "one_cycle", "linear_tail"] = "constant"
     optimizer: Literal["adam", "adamw"] = "adam"

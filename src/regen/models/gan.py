@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
@@ -34,6 +34,13 @@ class Config(TrainedConfig):
     r2: float = Field(0.0, ge=0)  # the same on generated images
     patience: Literal[0] = 0  # neither network's loss tells how good the images are
     penalty_every: PositiveInt = 1  # r1 and r2 apply at every such step, with so many times the weight (Karras et al. 2020)
+
+    @field_validator("r1", "r2")
+    @classmethod
+    def _of_no_compiled_network(cls, weight: float, info: ValidationInfo) -> float:
+        if weight and info.data.get("compile"):
+            raise ValueError("0 where compile is true, as torch.compile has no second derivatives")
+        return weight
 
 
 class Model(TrainedModel):
@@ -72,10 +79,11 @@ class Model(TrainedModel):
         real = batch["x"] * 2 - 1
         if network == "generator":
             drawn, self._drawn = self._drawn, torch.empty(0)
-            loss = self._generator_loss(real, drawn)
+            loss = self._generator_loss(real, drawn if len(drawn) else self._draw(len(real)))
             return loss, {"generator": loss.detach()}
-        self._drawn = self.generator(torch.randn(len(real), self.config.latent_dim, device=real.device))
-        drawn = self._drawn.detach().to(real.dtype)
+        drawn = self._draw(len(real))
+        self._drawn = torch.empty(0) if self.config.microbatch else drawn  # of many, only the last ones could be kept
+        drawn = drawn.detach().to(real.dtype)
         on_real, on_drawn = self._logit(real), self._logit(drawn)
         if self.config.objective == "hinge":
             loss = F.relu(1 - on_real).mean() + F.relu(1 + on_drawn).mean()
@@ -89,6 +97,10 @@ class Model(TrainedModel):
                 if weight:
                     loss = loss + weight / 2 * self.config.penalty_every * self._squared_slope(images)
         return loss, figures
+
+    def _draw(self, count: int) -> Tensor:
+        drawn: Tensor = self.generator(torch.randn(count, self.config.latent_dim, device=self.device))
+        return drawn
 
     def recalibrate(self) -> None:
         """Recompute the generator's batch statistics with its averaged weights: an average of statistics is not theirs."""

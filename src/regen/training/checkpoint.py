@@ -7,11 +7,13 @@ optimiser and the step number are the whole state.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,35 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
         partial.unlink(missing_ok=True)  # a full disk: give the space back
         error.filename = error.filename or str(partial)  # a write does not say where
         raise
+
+
+class Writer:
+    """Writes the checkpoints of one training beside it: of a copy, in a thread; an error is raised by the call that follows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Writer:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Leave the last checkpoint on the disk, whatever ended the training."""
+        with self._thread:
+            self._wait()
+
+    def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Wait for the checkpoint before this one, copy this one, and begin to write it: see the function `save`."""
+        self._wait()
+        copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
+        self._pending = self._thread.submit(save, self._folder, copied, copy.deepcopy(state))
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
 
 
 Check = Callable[[dict[str, Tensor], dict[str, Any]], None]

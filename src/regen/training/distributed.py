@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from regen import processor
 from regen.errors import UserError
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class Devices:
     """Where one process of a training runs.
 
     Args:
-        precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware multiplies it, else fp32.
+        precision: `fp32`, `bf16`, or `auto`: bf16 where the hardware multiplies it faster, else fp32.
         threads: CPU threads; sums are rounded differently with another number, so it is fixed rather than 'all'.
 
     `torchrun` starts several processes that find each other through environment variables. Gradients are averaged here and not
@@ -41,7 +42,7 @@ class Devices:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = False  # the fastest kernel differs from run to run
-        self.bf16 = precision == "bf16" or (precision == "auto" and self._multiplies_bf16())
+        self.bf16 = precision == "bf16" or (precision == "auto" and self._faster_in_bf16())
         if self.world_size > 1 and not dist.is_initialized():
             dist.init_process_group("gloo" if self.device.type == "cpu" else "nccl")
             atexit.register(self.close)  # also of an error: what ends with its group's threads still at work aborts
@@ -127,7 +128,7 @@ class Devices:
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
-    def _multiplies_bf16(self) -> bool:
+    def _faster_in_bf16(self) -> bool:
         if self.device.type == "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return processor.faster_in_bf16()

@@ -52,6 +52,8 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
     networks = model.networks()
     optimizers = {network: _optimizer(config, parameters) for network, parameters in networks.items()}
     average = copy.deepcopy(model.averaged()).eval() if config.ema else None
+    for part in model.children() if config.compile else ():
+        part.compile(dynamic=False)
 
     # Resume, or begin.
     step, history = 0, list[dict[str, float]]()
@@ -85,68 +87,66 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         total = step
     progress = tqdm(total=total, initial=step, desc=name, unit="step", disable=None if devices.main else True, dynamic_ncols=True)
 
-    while step < total:
-        torch.manual_seed(derive_seed(seed, "step", step, devices.rank))
-        if step and step == model.pretrained_at:
-            model.eval().end_pretraining(batches(done)["x"] for done in range(max(0, step - batches.per_epoch), step))
-            devices.agree(model.train())
-        batch, model.step = batches(step), step
-        share = scheduled(config.schedule, _time(step, model.pretrained_at, total))
-        for network, parameters in networks.items():
-            with devices.autocast():
-                loss, figures = model.loss(batch, network)
-            optimizer = optimizers[network]
-            optimizer.zero_grad()
-            loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
-            devices.average_gradients(parameters.values())
-            norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters.values() if parameter.grad is not None])
-            if config.gradient_clip:
-                nn.utils.clip_grads_with_norm_(parameters.values(), config.gradient_clip, norm)
-            optimizer.step(model.learning_rate(network) * share)
-            first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), step, first_bad)
-            figures = {**devices.means(figures), f"{network}_gradient_norm".removeprefix("network_"): norm}
-            for figure, value in figures.items():
-                sums[figure] = sums.get(figure, 0) + value
-        step += 1
-        if average is not None:
-            _update_average(average, model.averaged(), min(config.ema, step / (step + 9)))  # shorter memory at the start
-        progress.update()
+    with checkpoint.Writer(folder) as writer:
+        while step < total:
+            torch.manual_seed(derive_seed(seed, "step", step, devices.rank))
+            if step and step == model.pretrained_at:
+                model.eval().end_pretraining(batches(done)["x"] for done in range(max(0, step - batches.per_epoch), step))
+                devices.agree(model.train())
+            batch, model.step = batches(step), step
+            share = scheduled(config.schedule, _time(step, model.pretrained_at, total))
+            for network, parameters in networks.items():
+                optimizer = optimizers[network]
+                optimizer.zero_grad()
+                loss, figures = _gradients(model, batch, network, list(parameters.values()), devices)
+                devices.average_gradients(parameters.values())
+                norm = nn.utils.get_total_norm([found.grad for found in parameters.values() if found.grad is not None])
+                if config.gradient_clip:
+                    nn.utils.clip_grads_with_norm_(parameters.values(), config.gradient_clip, norm)
+                optimizer.step(model.learning_rate(network) * share)
+                first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss), step, first_bad)
+                figures = {**devices.means(figures), f"{network}_gradient_norm".removeprefix("network_"): norm}
+                for figure, value in figures.items():
+                    sums[figure] = sums.get(figure, 0) + value
+            step += 1
+            if average is not None:
+                _update_average(average, model.averaged(), min(config.ema, step / (step + 9)))  # shorter memory at the start
+            progress.update()
 
-        # At the end of an epoch: a line of history, pictures. Now and then: a checkpoint.
-        epoch, position = divmod(step, batches.per_epoch)
-        due = step == total or time.monotonic() - saved > checkpoint_seconds
-        if (due or position == 0) and (int(first_bad) >= 0 or not _finite(model)):
-            what, where = ("the loss", int(first_bad)) if first_bad >= 0 else ("a weight", step)
-            raise UserError(
-                f"{name}: {what} is not finite at step {where}; the last good state is kept; "
-                f"lower models.{name}.learning_rate (now {config.learning_rate}) or set gradient_clip"
-            )
-        if position == 0:
-            ordered = sorted(sums.items(), key=lambda item: (item[0] == "loss", item[0]))  # DVC plots the last column
-            means = {"learning_rate": config.learning_rate * share}
-            means |= {figure: float(value / batches.per_epoch) for figure, value in ordered}
-            devices.check_agreement(model)
-            if patience:
-                now = _result(model, average)  # batch normalisation's statistics are each process's own: the first one's count
-                means["validation_loss"] = devices.from_first(partial(validation_loss, now, batches, seed))
-            history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
-            sums = {}
-            if patience and since_best(history) == 0:
-                best = now.state_dict()
-            elif patience and since_best(history) >= patience:
-                total, due = step, True
-            if devices.main:
-                write_history(folder, history)
-                if epoch & (epoch - 1) == 0 or step == total:  # after 1, 2, 4, 8, ... epochs
-                    write_preview(_result(model, average), batches(0), folder, epoch)
-                _report(
-                    progress, name, epoch, config.epochs, means, (time.monotonic() - started) / (step - first) * (total - step)
+            # At the end of an epoch: a line of history, pictures. Now and then: a checkpoint.
+            epoch, position = divmod(step, batches.per_epoch)
+            due = step == total or time.monotonic() - saved > checkpoint_seconds
+            if (due or position == 0) and (int(first_bad) >= 0 or not _finite(model)):
+                what, where = ("the loss", int(first_bad)) if first_bad >= 0 else ("a weight", step)
+                raise UserError(
+                    f"{name}: {what} is not finite at step {where}; the last good state is kept; "
+                    f"lower models.{name}.learning_rate (now {config.learning_rate}) or set gradient_clip"
                 )
-        if due:
-            if devices.main:
-                parts = _parts(model, average, optimizers) | {"sums": sums} | ({} if best is None else {"best": best})
-                checkpoint.save(folder, _tensors(parts), {"step": step, "history": history})
-            saved = time.monotonic()
+            if position == 0:
+                ordered = sorted(sums.items(), key=lambda item: (item[0] == "loss", item[0]))  # DVC plots the last column
+                means = {"learning_rate": config.learning_rate * share}
+                means |= {figure: float(value / batches.per_epoch) for figure, value in ordered}
+                devices.check_agreement(model)
+                if patience:
+                    now = _result(model, average)  # of batch normalisation's statistics, the first process's count
+                    means["validation_loss"] = devices.from_first(partial(validation_loss, now, batches, seed))
+                history.append({"epoch": epoch, "step": step, "examples": step * config.batch_size, **means})
+                sums = {}
+                if patience and since_best(history) == 0:
+                    best = now.state_dict()
+                elif patience and since_best(history) >= patience:
+                    total, due = step, True
+                if devices.main:
+                    write_history(folder, history)
+                    if epoch & (epoch - 1) == 0 or step == total:  # after 1, 2, 4, 8, ... epochs
+                        write_preview(_result(model, average), batches(0), folder, epoch)
+                    left = (time.monotonic() - started) / (step - first) * (total - step)
+                    _report(progress, name, epoch, config.epochs, means, left)
+            if due:
+                if devices.main:
+                    parts = _parts(model, average, optimizers) | {"sums": sums} | ({} if best is None else {"best": best})
+                    writer.save(_tensors(parts), {"step": step, "history": history})
+                saved = time.monotonic()
     progress.close()
     final = _result(model, average)
     if best is not None:
@@ -193,6 +193,23 @@ def _time(step: int, pretrained_at: int, total: int) -> float:
     """Return the time in [0, 1) within a training's phase: what is learned first, or what follows."""
     begin, end = (0, min(pretrained_at, total)) if step < pretrained_at else (pretrained_at, total)
     return (step - begin) / (end - begin)
+
+
+def _gradients(model: TrainedModel, batch: dict[str, Tensor], network: str, parameters: list[nn.Parameter],
+               devices: Devices) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+    """Add the gradients of one network's loss to its parameters, `microbatch` examples at a time; return loss and figures."""
+    count = len(batch["x"])
+    size = model.config.microbatch or count
+    total, means = torch.zeros((), device=devices.device), dict[str, Tensor]()
+    for start in range(0, count, size):
+        some = {name: values[start : start + size] for name, values in batch.items()}
+        share = len(some["x"]) / count
+        with devices.autocast():
+            loss, figures = model.loss(some, network)
+        (loss * share).backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        total = total + loss.detach() * share
+        means = {figure: means.get(figure, 0) + value * share for figure, value in figures.items()}
+    return total, means
 
 
 def _optimizer(config: TrainedConfig, parameters: dict[str, nn.Parameter]) -> Adam:

@@ -67,8 +67,15 @@ def run(key: str, given: Params, data: Path, folder: Path, watch: Watch | None =
             except ValueError as error:
                 if "more than 1 value per channel" not in str(error):
                     raise
-                raise UserError(f"models.{key}.batch_size: {share.batch_size} over {share.processes} processes, expected 2 or "
+                some = model.config.microbatch
+                name, size = ("microbatch", f"{some} of batches of ") if some else ("batch_size", "")
+                raise UserError(f"models.{key}.{name}: {size}{share.batch_size} over {share.processes} processes, expected 2 or "
                                 "more each, as batch normalisation takes means over them") from None  # fmt: skip
+            except RuntimeError as error:
+                if not model.config.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                said = str(error).strip().splitlines()[0]
+                raise UserError(f"models.{key}.compile: torch cannot compile it here ({said}); set compile: false") from None
         elif devices.main:
             estimator: Any = model
             try:
