@@ -11,7 +11,7 @@ from regen.seeding import generator
 
 DIRECT = 1536  # the smaller of N and D up to which the whole covariance or Gram matrix is decomposed
 CHUNK = 2**18  # values that are centred at once
-BLOCK = 2**25  # values of X that are held in float64 at once: 256 MiB
+BLOCK = 2**23  # values of X that are made float64 at once: 64 MiB
 Values = Callable[[Tensor], Tensor]  # rows of what is kept -> rows of numbers, (n, D)
 TOLERANCE = 3e-4  # residual of an eigenpair, as a share of its eigenvalue
 

@@ -76,7 +76,8 @@ class Sender:
         changed = [RunTag(name, value) for name, value in secrets.sent(tags).items() if data.tags.get(name) != value]
         for start in range(0, max(len(params), len(changed)), 100):
             self.client.log_batch(run_id, params=params[start : start + 100], tags=changed[start : start + 100])
-            self.run = self.client.get_run(run_id)
+        data.params.update((param.key, param.value) for param in params)  # as the run is now; to ask takes a server's time
+        data.tags.update((tag.key, tag.value) for tag in changed)
         digest = (data.tags | tags).get(lineage.data_tag(run))
         known = {one.dataset.digest for one in self.run.inputs.dataset_inputs} if self.run.inputs else set()
         if digest and digest not in known:
@@ -85,6 +86,7 @@ class Sender:
             dataset = MetaDataset(source=source, name=run["dataset"], digest=digest)  # type: ignore[abstract]  # `profile` has a default
             role = InputTag("mlflow.data.context", "training")
             self.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [role])])
+            self.run = self.client.get_run(run_id)
 
     def send(self, source: state.Source) -> None:
         """Send the points, images and figures that the run lacks."""
