@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from regen.host import cores
 from regen.params import Params
 from regen.training.distributed import Devices
 
-TIMES = Path("benchmarks/times.json")  # of runs whose machines were measured: by products, each processor, rate, seconds
+TIMES = Path("benchmarks/times.json")  # of runs whose machines were measured: products, processor, rate, seconds
 SECONDS = 2.0
 BATCH = 64
 
@@ -31,7 +32,8 @@ def describe(given: Params, run: str | None = None) -> str:
     """
     devices = Devices(given.precision, given.threads)
     multiplies = "bf16" if devices.bf16 else "fp32"
-    recorded, speed = times(multiplies), rate(devices)
+    speed = rate(devices)
+    recorded = times(multiplies, speed)
     left = {name: text.minutes(recorded[f"{name}_seconds"] * recorded["rate"] / speed) for name in ("repro", "smoke")}
     gpu = torch.cuda.get_device_name() if devices.device.type == "cuda" else "none"
     if run:
@@ -79,22 +81,22 @@ def _step(network: nn.Sequential, x: torch.Tensor, devices: Devices) -> None:
     float(loss.detach())  # waits for a GPU
 
 
-def times(products: str, path: Path = TIMES) -> dict[str, Any]:
-    """Return the recorded run of a machine whose `products` are "bf16" or "fp32", as this one's are.
+def times(products: str, speed: float, path: Path = TIMES) -> dict[str, Any]:
+    """Return the recorded run of the machine nearest in `speed` (images/s, see `rate`) of those with the same `products`.
 
-    That is `processor`, `rate` (of `rate`, images/s), `repro_seconds` and `smoke_seconds`. A machine that multiplies bf16 is not
-    as much faster in all that a run does, so one of the same kind tells more.
+    That is `processor`, `rate`, `repro_seconds` and `smoke_seconds`; products are "bf16" or "fp32". What is faster in those is not
+    as much faster in all that a run does, so a machine of the same kind tells more.
 
     Raises:
         UserError: the file is missing or damaged.
     """
     try:
-        recorded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))[products]
-        if not all(recorded[name] > 0 for name in ("rate", "repro_seconds", "smoke_seconds")) or not recorded["processor"]:
+        runs: list[dict[str, Any]] = [run for run in json.loads(path.read_text(encoding="utf-8")) if run["products"] == products]
+        if not all(run[name] > 0 for run in runs for name in ("rate", "repro_seconds", "smoke_seconds")):
             raise ValueError
+        return min((run for run in runs if run["processor"]), key=lambda run: abs(math.log(run["rate"] / speed)))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; restore it with `git checkout {path}`") from None
     except (ValueError, KeyError, TypeError):
-        expected = f"{products}: processor, rate, repro_seconds and smoke_seconds"
+        expected = f"runs with {products}: products, processor, rate, repro_seconds and smoke_seconds"
         raise UserError(f"{path}: expected {expected}; restore it with `git checkout {path}`") from None
-    return recorded

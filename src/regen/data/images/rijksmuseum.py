@@ -11,7 +11,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -167,9 +166,7 @@ def _keep(work: Path, address: str, said: dict[str, str], image: bytes) -> None:
     """Write what is known of one object: the image first, then the record that says it is complete."""
     for suffix, content in ((".jpg", image), (".json", json.dumps({"object": address, **said}).encode())):
         if content:
-            part = work / f"{_digest(address)}.part"
-            part.write_bytes(content)
-            os.replace(part, work / f"{_digest(address)}{suffix}")
+            folders.write(work / f"{_digest(address)}{suffix}", content)
 
 
 def _written(work: Path, folder: Path, objects: list[str], search: str) -> dict[str, Any]:
