@@ -6,6 +6,7 @@ import csv
 import http.server
 import io
 import json
+import os
 import threading
 import time
 from collections import Counter, defaultdict
@@ -380,11 +381,11 @@ def test_cut_in_the_middle_it_goes_on_to_the_same_bytes(harvest, museum, tmp_pat
 
 
 def test_killed_between_an_image_and_its_record_it_fetches_that_object_anew(harvest, museum, tmp_path, monkeypatch):
-    replace = rijksmuseum.os.replace
-    monkeypatch.setattr(rijksmuseum.os, "replace", lambda a, b: 1 / 0 if str(b).endswith(".json") else replace(a, b))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: 1 / 0 if str(b).endswith(".json") else replace(a, b))
     with pytest.raises(ZeroDivisionError):
         harvest(limit=3)
-    monkeypatch.setattr(rijksmuseum.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     assert harvest(limit=3)["images"] == 3
     assert museum.asked["/200000000"] == 2
 
