@@ -35,9 +35,9 @@ def main() -> None:
             train(model, batches, devices, name="bench", seed=0, folder=Path(folder), checkpoint_seconds=1e9)
             seconds.append(time.perf_counter() - start)
     rate = setting.STEPS * setting.BATCH / seconds[-1]
-    peak = matmul_rate(torch.bfloat16 if devices.bf16 else torch.float32)
-    figures = {"images_per_second": rate, "tflops": peak / 1e12, "share": rate * flops(model) / peak, "bf16": devices.bf16}
-    print(json.dumps(figures))
+    roofs = {"fp32": matmul_rate(torch.float32), "bf16": matmul_rate(torch.bfloat16)}
+    share = rate * flops(model) / roofs["bf16" if devices.bf16 else "fp32"]
+    print(json.dumps({"images_per_second": rate, "share": share, "bf16": devices.bf16, "roofs": roofs}))
 
 
 def flops(model: nn.Module) -> float:
