@@ -90,11 +90,12 @@ def training(peer: str) -> list[str]:
         shares.append(mine["share"])
         print(f"pair {pair + 1}: {ours[-1]:.0f} and {theirs[-1]:.0f} images/s", file=sys.stderr)
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    taken = "bf16" if mine["bf16"] else "fp32"
     roof = {kind: f"{statistics.median(one[kind] for one in roofs) / 1e12:.2f}" for kind in ("fp32", "bf16")}
     return [
         f"| VAE training, images/s | {statistics.median(ours):.0f} | {statistics.median(theirs):.0f} (pythae) | "
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |",
-        f"| share of the {'bf16' if mine['bf16'] else 'fp32'} matrix product rate (fp32 {roof['fp32']}, bf16 {roof['bf16']} Tflop/s) | "
+        f"| share of the {taken} matrix product rate (fp32 {roof['fp32']}, bf16 {roof['bf16']} Tflop/s) | "
         f"{statistics.median(shares):.0%} | | |",
     ]
 
