@@ -37,7 +37,7 @@ class Params(Block):
     seed: int = Field(ge=0, lt=SEEDS)
     precision: Literal["auto", "fp32", "bf16"]  # auto: bf16 where the hardware multiplies it faster
     threads: int = Field(ge=1, le=1024)  # CPU threads of a training; fixed, as another number rounds differently
-    checkpoint_seconds: float = Field(ge=0)  # how much training a kill may cost; no effect on any result
+    checkpoint_seconds: float = Field(ge=0)  # about how much training a kill may cost; no effect on any result
     launcher: str = Field(max_length=500)  # or: torchrun --nproc_per_node 4
     datasets: dict[Name, dict[str, Any]]
     queries: dict[Name, dict[str, Any]] = Field(default_factory=dict)

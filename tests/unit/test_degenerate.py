@@ -165,7 +165,9 @@ def test_batches_of_one_are_refused_where_batch_normalisation_takes_their_mean(t
     with pytest.raises(UserError, match=r"models\.vae\.batch_size: 1 over 1 processes, expected 2 or more each"):
         run("vae", given, dataset(tmp_path / "data", 4, 4), tmp_path / "model")
     given.models["vae"] |= {"batch_size": 4, "microbatch": 3}
-    with pytest.raises(UserError, match=r"models\.vae\.microbatch: 3 of batches of 4 over 1 processes, expected 2 or more each"):
+    with pytest.raises(
+        UserError, match=r"models\.vae\.microbatch: 3 leaves 1 of a process's 4 examples over, expected to leave none"
+    ):
         run("vae", given, dataset(tmp_path / "more", 4, 4), tmp_path / "model")
 
 

@@ -220,10 +220,22 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training(more, tmp_path):
     assert begun == [0]  # the second raises what became of the first
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
+def test_a_training_s_own_error_is_not_hidden_by_that_of_its_checkpoint(error, tmp_path):
+    def ended() -> None:
+        with checkpoint.Writer(tmp_path / "nowhere") as writer:
+            writer.save({"model/weight": torch.zeros(3)}, {"step": 1})
+            raise error
+
+    with pytest.raises(error):
+        ended()
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="there is no C++ compiler, which torch.compile needs")
 def test_a_compiled_training_is_the_same_but_for_rounding_and_resumes_to_its_bytes(toy, devices, tmp_path):
     compiled = run(build("autoencoder", compile=True), toy, devices, tmp_path / "compiled")
     plain = run(build("autoencoder"), toy, devices, tmp_path / "plain")
+    assert digest(compiled) != digest(plain)
     for one, other in zip(compiled.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
     with pytest.raises(KillError):

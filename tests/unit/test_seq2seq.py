@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -128,6 +130,18 @@ def test_a_sampled_drawing_s_loss_is_distortion_and_divergence():
     nats = torch.distributions.Normal(drawn, 0.5).log_prob(y) - torch.distributions.Normal(y, 0.5).log_prob(y)
     assert figures["rate"].item() == pytest.approx(rate.item(), rel=1e-4)
     assert loss.item() == pytest.approx((rate - nats.sum((1, 2, 3)).mean()).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_trained_on_all_of_a_batch_s_glyphs_however_many_queries_pass_at_a_time(task, prepared, tmp_path):
+    losses = {}
+    for size in (0, 3):
+        model = build("seq2seq", **SMALL, **task, microbatch=size, steps_per_epoch=2)
+        (tmp_path / str(size)).mkdir()
+        train(model, reading(model, prepared), Devices("fp32", 1), name="toy", seed=0, folder=tmp_path / str(size))
+        (row,) = csv.DictReader((tmp_path / f"{size}/history.csv").open())
+        losses[size] = float(row["loss"])
+    assert losses[3] == pytest.approx(losses[0], rel=0.05)  # other draws of z; batch normalisation sees three at a time
 
 
 @pytest.mark.parametrize("task", TASKS)

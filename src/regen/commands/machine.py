@@ -84,8 +84,8 @@ def _step(network: nn.Sequential, x: torch.Tensor, devices: Devices) -> None:
 def times(products: str, speed: float, path: Path = TIMES) -> dict[str, Any]:
     """Return the recorded run of the machine nearest in `speed` (images/s, see `rate`) of those with the same `products`.
 
-    That is `processor`, `rate`, `repro_seconds` and `smoke_seconds`; products are "bf16" or "fp32". What is faster in those is
-    not as much faster in all that a run does, so a machine of the same kind tells more.
+    That is `processor`, `rate`, `repro_seconds` and `smoke_seconds`; products are "bf16" or "fp32". A machine that
+    is twice as fast in `rate` is not twice as fast in a whole run, so the nearest one tells most.
 
     Raises:
         UserError: the file is missing or damaged.

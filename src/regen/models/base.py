@@ -109,6 +109,7 @@ class GenerativeModel(nn.Module):
 class TrainedModel(GenerativeModel):
     """A model trained by gradient steps."""
 
+    SHARED: frozenset[str] = frozenset()  # tensors of a batch that belong to all its examples together, and not one to each
     config: TrainedConfig  # narrowed: a family's Config extends it
     step: int = 0  # of the training, set by its loop
 

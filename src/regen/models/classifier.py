@@ -54,7 +54,7 @@ class Model(TrainedModel):
         for block, count in enumerate(config.channels):
             for convolution in range(config.convolutions):
                 stride = config.stride if block == convolution == 0 else 1
-                layers += [nn.Conv2d(previous, count, 3, stride, 1, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
+                layers += [nn.Conv2d(previous, count, 3, stride, 1, bias=False), nn.BatchNorm2d(count), nn.ReLU(inplace=True)]
                 previous = count
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2

@@ -60,7 +60,7 @@ class Model(TrainedModel):
             for layer in self.discriminator:
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     spectral_norm(layer)
-        self._drawn = torch.empty(0)  # one forward pass of G serves both networks of a step
+        self._drawn = torch.empty(0)  # one forward pass of G serves both networks of a step, but for parts of a batch
 
     def networks(self) -> dict[str, dict[str, nn.Parameter]]:
         """The discriminator, then the generator."""
@@ -154,5 +154,5 @@ def discriminator(shape: tuple[int, ...], channels: list[int], norm: str) -> nn.
     for before, count in zip([shape[0], *channels], channels, strict=False):
         normed = norm == "batch" and bool(stack)
         stack.append(nn.Conv2d(before, count, 4, 2, 1, bias=not normed))
-        stack += [nn.BatchNorm2d(count), nn.LeakyReLU(0.2)] if normed else [nn.LeakyReLU(0.2)]
+        stack += [nn.BatchNorm2d(count), nn.LeakyReLU(0.2, inplace=True)] if normed else [nn.LeakyReLU(0.2, inplace=True)]
     return nn.Sequential(*stack, nn.Flatten(), nn.Linear(channels[-1] * height * width, 1))

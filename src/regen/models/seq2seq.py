@@ -56,6 +56,7 @@ class Config(TrainedConfig):
 class Model(TrainedModel):
     """Reader of characters or glyphs, encoder, decoder, and a head that names or draws."""
 
+    SHARED = frozenset({"glyphs", "glyph_tokens"})
     config: Config
 
     def __init__(self, config: Config, data: DataSpec) -> None:
@@ -178,7 +179,7 @@ def reader(shape: tuple[int, ...], channels: list[int], outputs: int, features: 
     previous, height, width = shape
     for place, count in enumerate(channels):
         for depth, size, stride in ((previous, 3 if place else 5, 2), (count, 3, 1)):
-            stack += [nn.Conv2d(depth, count, size, stride, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU()]
+            stack += [nn.Conv2d(depth, count, size, stride, size // 2, bias=False), nn.BatchNorm2d(count), nn.ReLU(inplace=True)]
         previous, height, width = count, -(-height // 2), -(-width // 2)
     head = [nn.Linear(previous * height * width, features), nn.ReLU(), nn.Linear(features, outputs)]
     return nn.Sequential(*stack, nn.Flatten(), *head)

@@ -65,7 +65,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) 
 
 
 class Writer:
-    """Writes the checkpoints of one training beside it: of a copy, in a thread; an error is raised by the call that follows."""
+    """Copies each checkpoint of one training and writes it by a thread; its error is raised by the call that follows."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -76,9 +76,10 @@ class Writer:
         """Return itself."""
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        """Leave the last checkpoint on the disk, whatever ended the training."""
-        with self._thread:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        """Leave the last checkpoint on the disk. Of its error and the training's own, the training's is raised."""
+        self._thread.shutdown()
+        if kind is None:
             self._wait()
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
         name: of the model, for messages.
         seed: of every draw.
         folder: work folder: the checkpoint to resume from, history.csv, progress/*.png.
-        checkpoint_seconds: how much work a kill may cost at the most.
+        checkpoint_seconds: about how much work a kill may cost at the most.
 
     Raises:
         UserError: a loss or a weight is not finite (the last good checkpoint stays in `folder`), or there is no validation split.
@@ -52,8 +52,12 @@ def train(model: TrainedModel, batches: Batches, devices: Devices, *, name: str,
     networks = model.networks()
     optimizers = {network: _optimizer(config, parameters) for network, parameters in networks.items()}
     average = copy.deepcopy(model.averaged()).eval() if config.ema else None
-    for part in model.children() if config.compile else ():
-        part.compile(dynamic=False)
+    if config.compile:
+        from torch._dynamo import config as compiler
+
+        compiler.recompile_limit = 64  # of all networks together: beyond it they would run as they are
+        for part in model.children():
+            part.compile(dynamic=False)
 
     # Resume, or begin.
     step, history = 0, list[dict[str, float]]()
@@ -202,7 +206,7 @@ def _gradients(model: TrainedModel, batch: dict[str, Tensor], network: str, para
     size = model.config.microbatch or count
     total, means = torch.zeros((), device=devices.device), dict[str, Tensor]()
     for start in range(0, count, size):
-        some = {name: values[start : start + size] for name, values in batch.items()}
+        some = {name: x if name in model.SHARED else x[start : start + size] for name, x in batch.items()}
         share = len(some["x"]) / count
         with devices.autocast():
             loss, figures = model.loss(some, network)

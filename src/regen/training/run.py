@@ -12,7 +12,7 @@ from regen import families, imports
 from regen.data import arrays, folders, loaders
 from regen.data.loaders import Share
 from regen.errors import UserError
-from regen.models.base import DataSpec, TrainedModel
+from regen.models.base import DataSpec, TrainedConfig, TrainedModel
 from regen.params import Params
 from regen.training import checkpoint
 from regen.training.distributed import Devices
@@ -64,18 +64,8 @@ def run(key: str, given: Params, data: Path, folder: Path, watch: Watch | None =
             try:
                 model = train(model, batches, devices, name=key, seed=given.seed, folder=work,
                               checkpoint_seconds=given.checkpoint_seconds)  # fmt: skip
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                some = model.config.microbatch
-                name, size = ("microbatch", f"{some} of batches of ") if some else ("batch_size", "")
-                raise UserError(f"models.{key}.{name}: {size}{share.batch_size} over {share.processes} processes, expected 2 or "
-                                "more each, as batch normalisation takes means over them") from None  # fmt: skip
-            except RuntimeError as error:
-                if not model.config.compile or not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                    raise
-                said = str(error).strip().splitlines()[0]
-                raise UserError(f"models.{key}.compile: torch cannot compile it here ({said}); set compile: false") from None
+            except (ValueError, RuntimeError) as error:
+                raise _refused(key, model.config, share, error) from None
         elif devices.main:
             estimator: Any = model
             try:
@@ -89,6 +79,19 @@ def run(key: str, given: Params, data: Path, folder: Path, watch: Watch | None =
             decoder = data / families.DECODER
             _publish(work, folder, decoder if hasattr(families.family(config.family), "DECODED") and decoder.is_dir() else None)
     devices.close()
+
+
+def _refused(key: str, config: TrainedConfig, share: Share, error: ValueError | RuntimeError) -> Exception:
+    """Return what torch has raised, in words where it comes from params.yaml."""
+    if "more than 1 value per channel" in str(error):
+        mine, some = share.batch_size // share.processes, config.microbatch
+        left = f"microbatch: {some} leaves 1 of a process's {mine} examples over, expected to leave none, or 2 or more"
+        alone = f"batch_size: {share.batch_size} over {share.processes} processes, expected 2 or more each"
+        return UserError(f"models.{key}.{left if some and mine > 1 else alone}, as batch normalisation takes means over them")
+    if config.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        said = str(error).strip().splitlines()[0]
+        return UserError(f"models.{key}.compile: torch cannot compile it here ({said}); set compile: false")
+    return error
 
 
 def code(family: str, loader: str) -> list[str]:
