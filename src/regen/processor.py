@@ -22,8 +22,8 @@ def faster_in_bf16() -> bool:
     """Return whether bf16 is multiplied faster than fp32.
 
     The kind of processor tells it, as a clock may say another thing each time, and a training's bytes depend on it. Matrix
-    tiles (AMX) are faster, and AVX512-BF16 on AMD's processors: the benchmark's VAE trains on 1,008 images/s there, where
-    pythae's in fp32 trains on 498. On an Intel Xeon that has AVX512-BF16 alone (model 207) a core does 83 GFLOP/s in bf16, 150 in fp32.
+    tiles (AMX) are faster, and AVX512-BF16 on AMD's processors: the benchmark's VAE trains on 1,008 images/s there, pythae's in
+    fp32 on 498. On an Intel Xeon that has AVX512-BF16 alone (model 207) a core does 83 GFLOP/s in bf16 and 150 in fp32.
     """
     if platform.machine() in ("aarch64", "arm64"):
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
