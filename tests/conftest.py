@@ -19,6 +19,7 @@ from regen import cli, errors, families
 from regen.models.base import DataSpec, GenerativeModel
 from regen.training.distributed import Devices
 
+ROOT = Path(__file__).parents[1]
 IMAGES = DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16), labels=("left", "right", "bright"))
 
 LONGER = {"REGEN_CASES", "REGEN_DISK", "REGEN_FUZZ", "REGEN_KILLS", "REGEN_REQUESTS", "REGEN_RUNS"}  # see CONTRIBUTING.md
@@ -52,6 +53,13 @@ OTHERS: dict[str, tuple[dict[str, Any], DataSpec]] = {
     ),
     "prefix_tables": ({}, LETTERS),
 }
+
+
+def compiling(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that compiles networks: in a process of its own, as torch.compile leaves Python's count of calls wrong."""
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    given = {**os.environ, "PYTHONPATH": paths, **environment}
+    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=given, capture_output=True, text=True)
 
 
 def block(family: str, **changes: Any) -> dict[str, Any]:

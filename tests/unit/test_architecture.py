@@ -15,10 +15,8 @@ MODULES = sorted((SRC / "regen").rglob("*.py"))
 
 # From the ground up: a module imports from its own layer and those before it.
 LAYERS = [
-    {
-        f"regen{name}"
-        for name in ("", ".errors", ".blocks", ".paths", ".seeding", ".imports", ".params", ".documents", ".host", ".process")
-    },
+    {"regen", *(f"regen.{name}" for name in ("errors", "blocks", "paths", "seeding", "imports", "params", "documents"))},
+    {"regen.host", "regen.process", "regen.processor"},
     {"regen.data", "regen.drawing"},
     {"regen.networks"},
     {"regen.models", "regen.metrics"},
