@@ -93,6 +93,14 @@ def _collected_at_the_end() -> Iterator[None]:
     atexit.unregister(errors._freeze)
 
 
+@pytest.fixture(autouse=True)
+def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is a GPU, tests/unit/test_gpu.py alone uses it: the other tests hold figures of a CPU."""
+    if request.path.stem != "test_gpu":
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
+
+
 @pytest.fixture
 def toy() -> dict[str, np.ndarray]:
     """40 small images."""

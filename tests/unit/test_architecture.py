@@ -15,7 +15,8 @@ MODULES = sorted((SRC / "regen").rglob("*.py"))
 
 # From the ground up: a module imports from its own layer and those before it.
 LAYERS = [
-    {"regen", *(f"regen.{name}" for name in ("errors", "blocks", "paths", "seeding", "imports", "params", "documents"))},
+    {"regen", *(f"regen.{name}" for name in ("errors", "blocks", "paths", "seeding", "imports", "params", "documents"))}
+    | {"regen.label_tree"},
     {"regen.host", "regen.process", "regen.processor"},
     {"regen.data", "regen.drawing"},
     {"regen.networks"},

@@ -26,7 +26,7 @@ from regen.networks import asking, velocity
 from regen.seeding import generator
 from regen.training.distributed import Devices
 from regen.training.loop import train
-from tests.conftest import OTHERS, block, build
+from tests.conftest import OTHERS, block, build, compiling
 
 LATENTS = OTHERS["flow"][1]
 
@@ -400,3 +400,30 @@ def test_the_bits_of_an_image_are_those_of_its_density_with_noise_in_each_level(
     assert float(flows._bits(model, torch.zeros(3, 1, 8, 8, dtype=torch.uint8), 0)["value"]) == pytest.approx(
         8 - float((-0.5 * ((torch.rand(3, 1, 8, 8, generator=generator(0, "dequantised")) / 256 - 0.5) / 0.3).square().double()
                    - 0.5 * math.log(2 * math.pi) - math.log(0.3)).mean()) / math.log(2), abs=1e-4)  # fmt: skip
+
+
+def test_a_compiled_unet_in_bf16_learns_as_it_does_uncompiled(tmp_path):
+    program = """
+import torch
+from regen.networks.velocity import UNet
+from regen.training.distributed import Devices
+
+devices = Devices("bf16", 2)
+x, t = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1)), torch.linspace(0, 1, 4)
+gradients = []
+for compiled in (False, True):
+    torch.manual_seed(0)
+    network = UNet((3, 16, 16), [8, 16], 1, 1, 0)
+    for parameter in network.parameters():  # else the last layers of all branches are 0, and so are most gradients
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    if compiled:
+        network.compile(dynamic=False)
+    with devices.autocast():
+        loss = network(x, t).float().square().mean()
+    loss.backward()
+    gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+assert torch.isfinite(gradients[1]).all()
+assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 0.05
+"""
+    done = compiling(program, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -177,17 +177,6 @@ def test_a_start_of_another_shape_is_refused():
         GaussianMixture(3, means_init=np.zeros((2, 2))).fit(blobs()[0])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same_fit():
-    X, _ = blobs(K=4, D=20)
-    start = {"means_init": X[:4], "max_iter": 25, "tol": 0}
-    a, b = GaussianMixture(4, **start).fit(X), GaussianMixture(4, **start).fit(torch.from_numpy(X).cuda())
-    assert b.means_.is_cuda
-    torch.testing.assert_close(b.means_.cpu(), a.means_, rtol=1e-6, atol=1e-8)
-    assert b.score(X) == pytest.approx(a.score(X), rel=1e-9)
-    assert b.sample(5)[0].is_cuda
-
-
 def member(**changes: object) -> gaussian_mixture.Model:
     config = gaussian_mixture.Config(dataset="latents", family="gaussian_mixture", **changes)
     return gaussian_mixture.Model(config, DataSpec(dataset="latents", kind="latents", shape=(2,), labels=("1", "4", "8")))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regen.networks import label_tree
+from regen import label_tree
 
 
 def together(labels: Tensor) -> Tensor:

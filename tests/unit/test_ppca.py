@@ -112,16 +112,6 @@ def test_float32_and_integers_are_fitted_in_float64():
         np.testing.assert_allclose(got.explained_variance_, expected.explained_variance_, rtol=1e-12)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize(("N", "D"), [(300, 12), (12, 300)])
-def test_a_gpu_gives_the_same_fit(N, D):
-    X = low_rank(N, D)
-    a, b = PPCA(3).fit(X), PPCA(3).fit(torch.from_numpy(X).cuda())
-    assert b.components_.is_cuda
-    torch.testing.assert_close(b.components_.cpu(), a.components_, rtol=1e-6, atol=1e-8)
-    assert b.score(X) == pytest.approx(a.score(X), rel=1e-9)
-
-
 def test_samples_have_the_models_mean_and_covariance():
     model = PPCA(3).fit(low_rank())
     draws = model.sample(100_000, seed=1)

@@ -140,3 +140,19 @@ def test_a_picture_cut_short_is_called_damaged(raw: Path) -> None:
 def test_values_out_of_range_are_refused(block: dict[str, object]) -> None:
     with pytest.raises(UserError, match=f"params.yaml: datasets.punks.{next(iter(block))}: expected"):
         config(**block)
+
+
+def test_a_skin_is_told_by_its_colour_and_a_patch_of_it_is_none() -> None:
+    people = np.zeros((3, 24, 24, 3), np.uint8)
+    people[0, 5:12, 5:12] = punks.SKINS[2]
+    people[1, 5:12, 5:12] = punks.SKINS[0]
+    people[2, 5, 5:9] = punks.SKINS[0]  # four cells, of something else
+    assert punks.skins(people).tolist() == [2, 0, len(punks.SKINS)]
+
+
+def test_portraits_drawn_anew_repeat_as_many_as_chance_would() -> None:
+    even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]] * 5, np.uint8)  # each two are independent: 4 of 8 are known
+    assert punks.drawn_again(even, np.zeros(20, int), seed=0) == pytest.approx(0.5, abs=0.02)
+    assert punks.drawn_again(even, np.arange(20) % 2, seed=0) == pytest.approx(0.5, abs=0.02)  # skin and third attribute
+    never = np.eye(3, dtype=np.uint8)[np.arange(12) % 3]  # one of three: nothing else was seen or can be drawn
+    assert punks.drawn_again(never, np.zeros(12, int), seed=0) == 1.0

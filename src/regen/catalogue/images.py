@@ -40,7 +40,9 @@ MEASURES = {
     # memorised or not
     "copies": Measure(
         "Copies of training images", "share", "lower",
-        "Share of samples that equal a training image, pixel for pixel in 8 bits.", real=TEST,
+        "Share of samples that equal a training image, pixel for pixel in 8 bits. Of a data set in which no two images are alike "
+        "no test image does, though some of a right model's samples would: see what its own line says of images drawn anew.",
+        real=TEST,
     ),
     "near_copies": Measure(
         "Near-copies of training images", "share", "lower",

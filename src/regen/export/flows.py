@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regen import label_tree
 from regen.errors import UserError
 from regen.export.graphs import graph
-from regen.networks import label_tree
 
 
 def exported(model: Any, flow: Any) -> tuple[dict[str, bytes], dict[str, Any]]:

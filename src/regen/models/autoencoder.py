@@ -54,10 +54,11 @@ class Model(layers.ConvolutionalModel):
 
     def corrupt(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return x with the noise that the model learns to remove: values may leave [0, 1] under Gaussian noise."""
+        where = generator.device if generator else x.device
         if self.config.noise_kind == "masking":
-            kept = torch.rand(len(x), 1, *x.shape[2:], generator=generator).to(x.device) >= self.config.noise
+            kept = torch.rand(len(x), 1, *x.shape[2:], generator=generator, device=where).to(x.device) >= self.config.noise
             return x * kept
-        return x + self.config.noise * torch.randn(x.shape, generator=generator).to(x.device)
+        return x + self.config.noise * torch.randn(x.shape, generator=generator, device=where).to(x.device)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:

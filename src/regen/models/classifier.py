@@ -119,11 +119,11 @@ def rotated(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _moved(x: Tensor, strength: float) -> Tensor:
     """Rotate, scale and shift each image at random (bilinear)."""
-    n = len(x)
-    angle = (torch.rand(n) * 2 - 1) * strength * math.radians(15)
-    scale = 1 + (torch.rand(n) * 2 - 1) * strength * 0.15
-    shift = (torch.rand(n, 2) * 2 - 1) * strength * 0.15
+    n, device = len(x), x.device
+    angle = (torch.rand(n, device=device) * 2 - 1) * strength * math.radians(15)
+    scale = 1 + (torch.rand(n, device=device) * 2 - 1) * strength * 0.15
+    shift = (torch.rand(n, 2, device=device) * 2 - 1) * strength * 0.15
     cos, sin = angle.cos() * scale, angle.sin() * scale
-    matrix = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1).to(x.device)
+    matrix = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", align_corners=False)

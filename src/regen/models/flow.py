@@ -24,9 +24,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional as F
 
+from regen import label_tree
 from regen.errors import UserError
 from regen.models.base import ENCODING, DataSpec, Depth, TrainedConfig, TrainedModel, chunks, normal
-from regen.networks import asking, label_tree
+from regen.networks import asking
 from regen.networks.velocity import Mlp, UNet
 from regen.seeding import generator
 

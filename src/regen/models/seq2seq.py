@@ -102,7 +102,7 @@ class Model(TrainedModel):
         answers = batch["answers"].T  # (U, N)
         loss, figures = h.new_zeros((), dtype=torch.float32), dict[str, Tensor]()
         if self.config.target == "image":
-            place = batch["drawn"], torch.arange(len(batch["drawn"]))
+            place = batch["drawn"], torch.arange(len(batch["drawn"]), device=h.device)
             shown = self.symbol(answers[place]) if self.config.latent_dim else h[place]
             loss, figures = self._drawing_loss(shown, batch["drawings"][:, None])
         if hasattr(self, "name"):

@@ -28,8 +28,9 @@ class Conditioning(nn.Module):
     def __init__(self, hidden: int, labels: int) -> None:
         super().__init__()
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
-        layers = [nn.Linear(labels, hidden, bias=False), nn.SiLU(), nn.Linear(hidden, hidden, bias=False)]  # 0 asks for nothing
-        self.asked = nn.Sequential(*layers) if labels else None
+        self.asked: nn.Module | None = None
+        if labels:  # what is 0 asks for nothing
+            self.asked = nn.Sequential(nn.Linear(labels, hidden, bias=False), nn.SiLU(), nn.Linear(hidden, hidden, bias=False))
 
     def forward(self, t: Tensor, asked: Tensor | None) -> Tensor:
         """Return (N, hidden) of times (N,) and of what is asked for (N, labels), see `asking`; None = nothing."""
@@ -168,7 +169,7 @@ class Attention(nn.Module):
         query, key, value = (
             self.entry(self.norm(x)).reshape(n, 3, self.heads, -1, height * width).unbind(1)
         )  # (n, heads, c, places)
-        weights = (query.transpose(2, 3) @ key * query.shape[2] ** -0.5).softmax(3)
+        weights = (query.transpose(2, 3) @ key * query.shape[2] ** -0.5).float().softmax(3)
         seen = (value @ weights.transpose(2, 3)).reshape(n, channels, height, width)
         out: Tensor = x + self.exit(seen)
         return out

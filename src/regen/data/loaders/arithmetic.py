@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from regen.data import arrays
 from regen.data.loaders import Share
 from regen.data.loaders.augment import refuse
+from regen.data.loaders.memory import sent
 from regen.data.loaders.passes import Passes
 from regen.errors import UserError
 from regen.seeding import generator
@@ -65,7 +66,7 @@ class QueryBatches:
             drawn = torch.randint(answers.shape[1], (len(answers),), generator=draws)
             shown = answers[torch.arange(len(answers)), drawn]
             batch |= {"drawn": drawn, "drawings": self.handwriting.draw(shown, draws)}
-        return {name: value.to(self.share.device) for name, value in batch.items()}
+        return {name: sent(value, self.share.device) for name, value in batch.items()}
 
     def validation(self) -> Iterator[dict[str, Tensor]]:
         """Yield nothing: queries have no validation split."""
@@ -118,7 +119,7 @@ class Handwriting:
         share = torch.rand(tokens.shape, generator=draws, dtype=torch.float64)
         tokens = tokens.long().cpu()
         place = self.first[tokens] + (share * self.count[tokens]).long()
-        return self.pool[place.to(self.pool.device)].float().div_(255)
+        return self.pool[sent(place, self.pool.device)].float().div_(255)
 
 
 def _array(folder: Path, name: str) -> np.ndarray:
@@ -135,7 +136,8 @@ def shifted(images: Tensor, most: int, draws: torch.Generator) -> Tensor:
     """Move each image (M, H, W) by up to `most` pixels along both axes."""
     height, width = images.shape[1:]
     padded = F.pad(images, (most,) * 4)
-    down, right = torch.randint(2 * most + 1, (2, len(images)), generator=draws).to(images.device)
+    down, right = torch.randint(2 * most + 1, (2, len(images)), generator=draws)
+    down, right = sent(down, images.device), sent(right, images.device)
     rows = down[:, None, None] + torch.arange(height, device=images.device)[:, None]
     columns = right[:, None, None] + torch.arange(width, device=images.device)
     return padded[torch.arange(len(images), device=images.device)[:, None, None], rows, columns]

@@ -15,7 +15,7 @@ from regen.data import arrays
 from regen.data.loaders import Share
 from regen.data.loaders.ahead import Ahead
 from regen.data.loaders.augment import augmented, refuse
-from regen.data.loaders.memory import free
+from regen.data.loaders.memory import free, sent
 from regen.data.loaders.passes import Passes
 
 KEPT = 0.25  # of the device's free memory: a training split within it stays there
@@ -58,7 +58,7 @@ class ArrayBatches:
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Return this process's share of one step's batch."""
         if self.kept:
-            index = self.passes(step).to(self.share.device)
+            index = sent(self.passes(step), self.share.device)
             batch = {name: value[index] for name, value in self.kept.items()}
         else:
             batch = {name: value.to(self.share.device, non_blocking=True) for name, value in self._ahead(step).items()}

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from regen.data.loaders import Share
+from regen.data.loaders.memory import sent
 from regen.errors import UserError
 from regen.seeding import generator
 
@@ -21,7 +22,7 @@ def augmented(x: Tensor, share: Share, step: int) -> Tensor:
     draws = generator(share.seed, "augment", step)
     mirrored = torch.rand(share.batch_size, generator=draws) < (0.5 if share.flip else 0.0)
     moves = torch.randint(-share.shift, share.shift + 1, (2, share.batch_size), generator=draws)
-    mirrored, (down, right) = mirrored[share.mine].to(x.device), moves[:, share.mine].to(x.device)
+    mirrored, (down, right) = sent(mirrored[share.mine], x.device), sent(moves[:, share.mine], x.device)
     n, height, width = x.shape[:3]
     rows = _inside(torch.arange(height, device=x.device) + down[:, None], height)
     columns = _inside(torch.arange(width, device=x.device) + right[:, None], width)

@@ -1,4 +1,4 @@
-"""How much memory is free where batches are wanted. What is kept there changes no batch, only how it is read."""
+"""How much memory is free where batches are wanted, and the way there. Neither changes a batch, only how it is read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import torch
+from torch import Tensor
 
 from regen.data.loaders import Share
 
@@ -18,6 +19,12 @@ def free(share: Share) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min(psutil.virtual_memory().available, _left_in_container()) // share.processes
+
+
+def sent(x: Tensor, device: torch.device | str) -> Tensor:
+    """Return a tensor on the device: from the CPU's memory a GPU takes it by itself, and nobody waits for it."""
+    waits = x.device.type == "cpu" and torch.device(device).type == "cuda"
+    return x.pin_memory().to(device, non_blocking=True) if waits else x.to(device)
 
 
 def _left_in_container() -> int:

@@ -13,6 +13,7 @@ from regen.data import arrays
 from regen.data.loaders import Share
 from regen.data.loaders.ahead import Ahead
 from regen.data.loaders.augment import refuse
+from regen.data.loaders.memory import sent
 from regen.data.loaders.passes import check_batch_size
 from regen.data.tiles.samplers import Tiles
 from regen.errors import UserError
@@ -59,4 +60,4 @@ class TileBatches:
                 yield self._on_device(tiles[start : start + PART])
 
     def _on_device(self, tiles: Any) -> dict[str, Tensor]:
-        return {"x": torch.from_numpy(tiles).to(self.share.device)[:, None].float().div_(255)}
+        return {"x": sent(torch.from_numpy(tiles), self.share.device)[:, None].float().div_(255)}

@@ -22,6 +22,9 @@ from regen.seeding import numpy_generator
 
 GRID = 24  # pixels a side of one portrait
 IMAGES, ATTRIBUTES = "punks.png", "punks.json"
+SKINS = ((113, 63, 29), (174, 139, 97), (219, 177, 128), (234, 217, 217))  # of people; apes, zombies and aliens have one each
+SKIN = 20  # cells of a portrait that show it, at the least
+DRAWN = 20_000  # portraits that are drawn anew
 SOURCES = {
     "mirror": (
         File(
@@ -102,7 +105,9 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
         arrays[split] = enlarge(portraits[indices], config.size)
         arrays[f"{split}_labels"] = attributes[indices]
     shape = [3, config.size, config.size]
-    return arrays, {"shape": shape, "labels": names, "palette": palette(portraits), "grid": GRID}
+    again = drawn_again(attributes[splits["train"]], skins(portraits[splits["train"]]), seed)
+    facts = {"share of copies among portraits drawn anew, each attribute and skin as often as it was seen": round(again, 4)}
+    return arrays, {"shape": shape, "labels": names, "palette": palette(portraits), "grid": GRID, "facts": facts}
 
 
 def read_grid(path: Path) -> np.ndarray:
@@ -149,6 +154,29 @@ def palette(images: np.ndarray) -> list[list[int]]:
     """Return the distinct colours [r, g, b] of uint8 (..., 3), sorted."""
     codes = images.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)  # one number a colour: 30 times faster
     return [list(int(code).to_bytes(3, "big")) for code in np.unique(codes)]
+
+
+def skins(portraits: np.ndarray) -> np.ndarray:
+    """Return which of `SKINS` each portrait (N, 24, 24, 3) has, (N,); one more than there are where it has none of them."""
+    shown = np.stack([(portraits == np.array(skin, np.uint8)).all(3).sum((1, 2)) for skin in SKINS], 1)
+    return np.where(shown.max(1) >= SKIN, shown.argmax(1), len(SKINS))
+
+
+def drawn_again(attributes: np.ndarray, skins: np.ndarray, seed: int) -> float:
+    """Return how many of new portraits would equal one of these, if all that was learned of them were right: a share.
+
+    Attributes (N, A) and skin (N,), which together are a portrait, are drawn from the tree that their counts of pairs make most
+    probable (`regen.label_tree`). No two punks are alike, so of test images none is a copy; of a right model's samples many are.
+    """
+    import torch  # takes a second
+
+    from regen import label_tree
+
+    seen = np.concatenate([attributes, np.eye(len(SKINS) + 1, dtype=np.uint8)[skins]], 1)
+    counted = torch.nn.functional.pad(torch.from_numpy(seen).double(), (0, 1), value=1)
+    drawn = label_tree.drawn(DRAWN, counted.T @ counted, seed).numpy().astype(np.uint8)
+    known = {row.tobytes() for row in seen}
+    return sum(row.tobytes() in known for row in drawn) / DRAWN
 
 
 def _remedy(raw: Path) -> str:
