@@ -31,6 +31,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "vae": {"latent_dim": 4, "channels": [4, 8]},
     "gan": {"latent_dim": 4, "channels": [4, 8]},
     "vade": {"latent_dim": 4, "channels": [4, 8], "components": 3},
+    "vq": {"latent_dim": 16, "channels": [4, 8], "levels": [3, 5], "pretrain_steps": 5, "hidden": 8},
 }
 
 # Families of other data: their smallest blocks and what they are told of the data.

@@ -76,7 +76,10 @@ def _krylov(X: Tensor, values: Values, mean: Tensor, d: int) -> tuple[Tensor, Te
     rows = BLOCK // D
 
     def down(V: Tensor) -> Tensor:  # (X - mean) V, (N, .)
-        return torch.cat([torch.mm(part, V) for part in _parts(X, values, rows)]).sub_(mean @ V)
+        product = mean.new_empty(N, V.shape[1])  # at once: many small results would keep the parts' memory from being used again
+        for some, part in zip(torch.split(product, max(1, rows)), _parts(X, values, rows), strict=True):
+            torch.mm(part, V, out=some)
+        return product.sub_(mean @ V)
 
     def up(U: Tensor) -> Tensor:  # (X - mean)^T U, (D, .)
         product = mean.new_zeros(U.shape[1], D)
