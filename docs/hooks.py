@@ -29,6 +29,7 @@ ABSENT = "run `make repro` first, then `make docs`"
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 TYPES = {
     "PositiveInt": "int, >= 1", "NonNegativeInt": "int, >= 0", "PositiveFloat": "float, > 0", "Decay": "float, >= 0, < 1",
+    "Depth": "int, 1 to 64", "Levels": "int, 3 to 255, odd",
     "str": "name", "bool": "`true` or `false`",
 }  # fmt: skip
 absent: dict[str, list[str]] = {"figures": [], "pictures": []}  # models without them

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import regen.process  # noqa: F401
 from regen import cli, errors, families
@@ -31,7 +32,7 @@ BLOCKS: dict[str, dict[str, Any]] = {
     "vae": {"latent_dim": 4, "channels": [4, 8]},
     "gan": {"latent_dim": 4, "channels": [4, 8]},
     "vade": {"latent_dim": 4, "channels": [4, 8], "components": 3},
-    "vq": {"latent_dim": 16, "channels": [4, 8], "levels": [3, 5], "pretrain_steps": 5, "hidden": 8},
+    "fsq": {"latent_dim": 16, "channels": [4, 8], "levels": [3, 5], "hidden": 8},
 }
 
 # Families of other data: their smallest blocks and what they are told of the data.
@@ -94,12 +95,16 @@ def _collected_at_the_end() -> Iterator[None]:
     atexit.unregister(errors._freeze)
 
 
-@pytest.fixture(autouse=True)
-def _on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+GPU = torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _on_the_cpu() -> Iterator[None]:
     """Where there is a GPU, tests/unit/test_gpu.py alone uses it: the other tests hold figures of a CPU."""
-    if request.path.stem != "test_gpu":
-        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # of processes that a test starts; this one reads it when it first uses a GPU
+        yield
 
 
 @pytest.fixture

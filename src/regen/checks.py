@@ -119,7 +119,8 @@ def _reads(family: str) -> tuple[str, ...]:
     """Return what the models of a family learn on; none where its task says nothing."""
     module = families.family(family)
     task = getattr(module, "TASK", "images")
-    tiles = task == "images" and hasattr(module.Model, "reconstruct")  # what an autoencoder does to images it does to tiles
+    does = ("encode", "decode", "reconstruct")  # what an autoencoder does to images it does to tiles
+    tiles = task == "images" and all(hasattr(module.Model, name) for name in does)
     return READS.get(task, ()) + (("tiles",) if tiles else ())
 
 

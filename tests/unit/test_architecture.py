@@ -146,13 +146,10 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
     "src/regen/models/flow.py": lambda: family("flow"),
     "src/regen/models/gan.py": lambda: family("gan"),
     "src/regen/models/layers.py": lambda: (
-        family("autoencoder", "gan", "seq2seq", "vade", "vae", "vq")
-        | encoded("autoencoder", "vae")
-        | decoded("autoencoder", "vae")
+        family("autoencoder", "gan", "seq2seq", "vade", "vae") | encoded("autoencoder", "vae") | decoded("autoencoder", "vae")
     ),
     "src/regen/models/vade.py": lambda: family("vade"),
     "src/regen/models/vae.py": lambda: family("vae", "vade") | encoded("vae") | decoded("vae"),
-    "src/regen/models/vq.py": lambda: family("vq"),
     "src/regen/models/pixel_lstm.py": lambda: family("pixel_lstm"),
     "src/regen/models/seq2seq.py": lambda: family("seq2seq"),
     "src/regen/estimators/ppca.py": lambda: family("ppca"),
@@ -165,7 +162,7 @@ TABLE = {  # what is touched -> what runs again, besides what DVC finds changed 
     "src/regen/data/loaders/tiles.py": lambda: of(GIVEN, ("train", "export"), lambda block: block["dataset"] == "brains"),
     "src/regen/metrics/coverage.py": lambda: of(GIVEN, ("evaluate",), lambda block: block["dataset"] == "brains"),
     "src/regen/metrics/frechet.py": lambda: family(
-        "autoencoder", "classifier", "flow", "gan", "gaussian_mixture", "seq2seq", "vade", "vae", "vq", stages=("evaluate",)
+        "autoencoder", "classifier", "flow", "gan", "gaussian_mixture", "seq2seq", "vade", "vae", stages=("evaluate",)
     ),
     "src/regen/evaluation/graphs/plots.py": lambda: {"evaluate@classrooms_graph"},
     "src/regen/evaluation/letters.py": lambda: {"evaluate@letters_lstm", "evaluate@letters_tables"},

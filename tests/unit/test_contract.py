@@ -54,19 +54,14 @@ def test_each_network_s_loss_is_one_finite_number_and_moves_all_its_parameters(f
     model = build(family)
     assert isinstance(model, TrainedModel)
     batch = {"x": as_images(toy["x"]), "labels": torch.as_tensor(toy["labels"])}
-    moved = set()
-    for step in sorted({0, model.pretrained_at}):  # some learn one part after the other
-        model.step = step
-        for network, parameters in model.networks().items():
-            loss, figures = model.loss(batch, network)
-            assert loss.shape == ()
-            assert bool(loss.isfinite())
-            assert figures
-            assert all(not figure.requires_grad for figure in figures.values())
-            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=model.pretrained_at > 0)
-            pairs = zip(parameters, gradients, strict=True)
-            moved |= {(network, name) for name, slope in pairs if slope is not None and slope.abs().sum() > 0}
-    assert moved == {(network, name) for network, parameters in model.networks().items() for name in parameters}
+    for network, parameters in model.networks().items():
+        loss, figures = model.loss(batch, network)
+        assert loss.shape == ()
+        assert bool(loss.isfinite())
+        assert figures
+        assert all(not figure.requires_grad for figure in figures.values())
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        assert all(bool(gradient.abs().sum() > 0) for gradient in gradients)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -139,7 +134,7 @@ def test_features_and_readings_have_one_row_an_image(family):
 
 
 @pytest.mark.parametrize("channels", [[4] * 6, []])
-@pytest.mark.parametrize("family", ["autoencoder", "vae", "vade", "vq", "gan"])
+@pytest.mark.parametrize("family", ["autoencoder", "vae", "vade", "fsq", "gan"])
 def test_impossible_channels_are_a_person_s_mistake(family, channels):
     with pytest.raises(UserError, match="channels"):
         build(family, channels=channels)
@@ -156,7 +151,7 @@ def test_altered_weights_are_refused(family, tmp_path):
         families.load(tmp_path)
 
 
-@pytest.mark.parametrize("family", ["autoencoder", "gan", "classifier", "seq2seq", "vade", "vae", "vq"])
+@pytest.mark.parametrize("family", ["autoencoder", "gan", "classifier", "seq2seq", "vade", "vae", "fsq"])
 def test_data_of_another_shape_are_one_clear_line(family):
     spec = DataSpec(dataset="table", kind="diabetes", shape=(10,), labels=("a", "b"))
     with pytest.raises(UserError, match=r"dataset: table has no (images|queries), which this family needs"):

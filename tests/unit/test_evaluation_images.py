@@ -17,7 +17,7 @@ from regen.evaluation.subject import Subject
 from regen.models.base import GenerativeModel
 from tests.conftest import build
 
-FAMILIES = {"autoencoder": {}, "vae": {}, "gan": {}, "vade": {"latent_dim": 2}}
+FAMILIES = {"autoencoder": {}, "vae": {}, "gan": {}, "fsq": {}, "vade": {"latent_dim": 2}}
 
 
 @pytest.fixture(scope="module")

@@ -40,8 +40,8 @@ MEASURES = {
     # memorised or not
     "copies": Measure(
         "Copies of training images", "share", "lower",
-        "Share of samples that equal a training image, pixel for pixel in 8 bits. Of a data set in which no two images are alike "
-        "no test image does, though some of a right model's samples would: see what its own line says of images drawn anew.",
+        "Share of samples that equal a training image, pixel for pixel in 8 bits. Where no two images are alike, as among punks, "
+        "test images have none; what share chance alone would copy stands below the title of the data set.",
         real=TEST,
     ),
     "near_copies": Measure(

@@ -76,7 +76,7 @@ def _krylov(X: Tensor, values: Values, mean: Tensor, d: int) -> tuple[Tensor, Te
     rows = BLOCK // D
 
     def down(V: Tensor) -> Tensor:  # (X - mean) V, (N, .)
-        product = mean.new_empty(N, V.shape[1])  # at once: many small results would keep the parts' memory from being used again
+        product = mean.new_empty(N, V.shape[1])  # whole: small results between the large parts would fragment the heap
         for some, part in zip(torch.split(product, max(1, rows)), _parts(X, values, rows), strict=True):
             torch.mm(part, V, out=some)
         return product.sub_(mean @ V)

@@ -169,6 +169,7 @@ class Attention(nn.Module):
         query, key, value = (
             self.entry(self.norm(x)).reshape(n, 3, self.heads, -1, height * width).unbind(1)
         )  # (n, heads, c, places)
+        # In single precision: in bf16 the gradient that torch.compile makes for a CPU is not finite.
         weights = (query.transpose(2, 3) @ key * query.shape[2] ** -0.5).float().softmax(3)
         seen = (value @ weights.transpose(2, 3)).reshape(n, channels, height, width)
         out: Tensor = x + self.exit(seen)

@@ -1,4 +1,4 @@
-"""How much memory is free where batches are wanted, and the way there. Neither changes a batch, only how it is read."""
+"""Memory of the device where batches are wanted: how much is free, and the way there. No batch is changed by it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def free(share: Share) -> int:
 
 
 def sent(x: Tensor, device: torch.device | str) -> Tensor:
-    """Return a tensor on the device: from the CPU's memory a GPU takes it by itself, and nobody waits for it."""
+    """Return a tensor on the device; from CPU to GPU it goes through pinned memory, and nobody waits for it."""
     waits = x.device.type == "cpu" and torch.device(device).type == "cuda"
     return x.pin_memory().to(device, non_blocking=True) if waits else x.to(device)
 

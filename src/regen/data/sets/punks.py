@@ -23,7 +23,7 @@ from regen.seeding import numpy_generator
 GRID = 24  # pixels a side of one portrait
 IMAGES, ATTRIBUTES = "punks.png", "punks.json"
 SKINS = ((113, 63, 29), (174, 139, 97), (219, 177, 128), (234, 217, 217))  # of people; apes, zombies and aliens have one each
-SKIN = 20  # cells of a portrait that show it, at the least
+SKIN = 20  # cells of a portrait that show it, at the least: four people of 10,000 hide theirs
 DRAWN = 20_000  # portraits that are drawn anew
 SOURCES = {
     "mirror": (
@@ -105,7 +105,8 @@ def prepare(config: Config, raw: Path, seed: int) -> tuple[dict[str, np.ndarray]
         arrays[split] = enlarge(portraits[indices], config.size)
         arrays[f"{split}_labels"] = attributes[indices]
     shape = [3, config.size, config.size]
-    again = drawn_again(attributes[splits["train"]], skins(portraits[splits["train"]]), seed)
+    used = splits["train"][: config.examples or None]
+    again = drawn_again(attributes[used], skins(portraits[used]), seed)
     facts = {"share of copies among portraits drawn anew, each attribute and skin as often as it was seen": round(again, 4)}
     return arrays, {"shape": shape, "labels": names, "palette": palette(portraits), "grid": GRID, "facts": facts}
 
@@ -165,8 +166,9 @@ def skins(portraits: np.ndarray) -> np.ndarray:
 def drawn_again(attributes: np.ndarray, skins: np.ndarray, seed: int) -> float:
     """Return how many of new portraits would equal one of these, if all that was learned of them were right: a share.
 
-    Attributes (N, A) and skin (N,), which together are a portrait, are drawn from the tree that their counts of pairs make most
-    probable (`regen.label_tree`). No two punks are alike, so of test images none is a copy; of a right model's samples many are.
+    Attributes (N, A) and skin (N,), which together are a portrait, are drawn from the tree that their counts, and those of their
+    pairs, make most probable (`regen.label_tree`). No two punks are alike, so no test image is a copy; many samples of a perfect
+    model are.
     """
     import torch  # takes a second
 
