@@ -123,7 +123,7 @@ def check(folder):
 @pytest.mark.parametrize("preset", sorted(path.name for path in (ROOT / "presets").iterdir()))
 def test_every_preset_makes_right_params(preset, tmp_path):
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
-    for _ in range(2):  # `make full` and `make studies` change params.yaml, and may run again
+    for _ in range(1 if preset == "smoke" else 2):  # `make full` and `make studies` change params.yaml, and may run again
         smoke.apply(tmp_path, *smoke.overrides(preset))
     assert check(tmp_path).stderr == ""
 
