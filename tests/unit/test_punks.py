@@ -153,8 +153,7 @@ def test_a_skin_is_told_by_its_colour_and_a_patch_of_it_is_none() -> None:
 def test_portraits_drawn_anew_repeat_as_many_as_chance_would() -> None:
     even = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]] * 5, np.uint8)  # each two are independent: 4 of 8 are known
     assert punks.drawn_again(even, np.zeros(20, int), seed=0) == pytest.approx(0.5, abs=0.02)
-    assert punks.drawn_again(even, even[:, 2].astype(int), seed=0) == pytest.approx(
-        0.5, abs=0.02
-    )  # the skin is the third attribute again
+    skins = even[:, 2].astype(int)  # the third attribute again
+    assert punks.drawn_again(even, skins, seed=0) == pytest.approx(0.5, abs=0.02)
     never = np.eye(3, dtype=np.uint8)[np.arange(12) % 3]  # one of three: nothing else was seen or can be drawn
     assert punks.drawn_again(never, np.zeros(12, int), seed=0) == 1.0
