@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +17,18 @@ from PIL import Image
 
 from regen import checks, cli, documents, families, params
 from regen.commands.adding import add as adding
-from regen.commands.adding import settings, survey, text, timing
+from regen.commands.adding import evaluating, settings, survey, text, timing
 from regen.commands.adding.survey import Found, Look
+from regen.data import arrays
 from regen.data.images import rijksmuseum
 from regen.data.images.sources import Folder
 from regen.errors import UserError
+from regen.evaluation.images import images, subject
+from regen.evaluation.run import evaluate
+from regen.evaluation.subject import Subject
+from regen.metrics import distances, neighbours, reconstruction
 from regen.models.base import DataSpec
+from tests.conftest import IMAGES, build, toy_images
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -73,8 +81,9 @@ def look(folder: Path) -> Found:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose params.yaml is the default one. No training is measured."""
+    """A repository whose params.yaml is the default one. No training or evaluation is measured."""
     monkeypatch.setattr(timing, "seconds", lambda given, blocks, data, images: dict.fromkeys(blocks, 60.0))
+    monkeypatch.setattr(evaluating, "seconds", lambda given, blocks, data, train, test: dict.fromkeys(blocks, 1.0 * train + test))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(DEFAULT, encoding="utf-8")
     (tmp_path / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
@@ -194,7 +203,9 @@ def test_photographs_are_told_from_pixel_art_digits_and_drawings(tmp_path):
     assert (digits.photographs, digits.pixel_art, digits.grey, digits.size) == (False, False, True, 28)
 
 
-@pytest.mark.parametrize(("scale", "size", "wanted"), [(14, 24, 24), (3, 25, 100), (1, 16, 16), (20, 30, 60)])
+@pytest.mark.parametrize(
+    ("scale", "size", "wanted"), [(14, 24, 24), (3, 25, 100), (1, 16, 16), (20, 30, 60), (4, 8, 16), (3, 9, 36)]
+)
 def test_pixel_art_keeps_its_own_grid(tmp_path, scale, size, wanted):
     assert look(fill(tmp_path / "art", make=lambda n: sprite(n, scale, size))).size == wanted
 
@@ -319,6 +330,111 @@ def test_a_training_is_measured_by_its_steps(here, monkeypatch, target):
     assert min(few.values()) > 0
 
 
+# -- how long an evaluation takes
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """24 training and 16 test images of three attributes."""
+    x, labels = toy_images().values()
+    folder = tmp_path_factory.mktemp("prepared") / "toy"
+    split = {"train": x[:24], "test": x[24:], "train_labels": labels[:24], "test_labels": labels[24:]}
+    arrays.write(folder, split, {"shape": [3, 16, 16], "labels": list(IMAGES.labels), "kind": "toy", "loader": "arrays"})
+    (folder / "history.csv").write_text("epoch,step,loss\n1,10,0.5\n2,20,0.4\n")
+    return folder
+
+
+@pytest.mark.parametrize("bounded", [500, 10])
+@pytest.mark.parametrize("family", ["classifier", "autoencoder", "vae", "gan"])
+def test_what_an_evaluation_does_is_counted_as_it_does_it(family, bounded, prepared, tmp_path, monkeypatch):
+    for module in (images, evaluating):
+        monkeypatch.setattr(module, "BOUNDED", bounded)
+        monkeypatch.setattr(module, "CONTINUOUS", bounded)
+        monkeypatch.setattr(module, "SAMPLES", bounded + 2)
+    model = build(family, **({"target": "rotation"} if family == "classifier" else {"flip": bounded == 10})).eval()
+    reader = model if family == "classifier" else build("classifier").eval()
+    done = Counter(start=1)
+
+    def passing(part: str) -> Callable[..., None]:
+        return lambda module, given, output: done.update({part: len(given[0])})
+
+    networks = {"encoder": "encoded", "decoder": "decoded", "generator": "decoded"}
+    for name, part in networks.items():
+        if hasattr(model, name):
+            getattr(model, name).register_forward_hook(passing(part))
+    reader.body.register_forward_hook(passing("features"))
+
+    def counting(module: object, name: str, count: Callable[..., dict[str, int]]) -> None:
+        function = getattr(module, name)
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            done.update(count(*arguments))
+            return function(*arguments, **named)
+
+        monkeypatch.setattr(module, name, counted)
+
+    counting(neighbours, "nearest", lambda x, references, *_: {"nearest": len(x) if x.ndim == 4 else 0})
+    counting(reconstruction, "per_image", lambda x, y, name="baseline": {"reconstructed": len(x) if name == "baseline" else 0})
+    counting(images, "PCA", lambda train, dim: {"components": 1})
+    counting(distances, "compare", lambda samples, test, train, seed, places: {"sets": 1, "places": max(0, len(places) - 1)})
+    evaluate(Subject(model, reader, 0, data=prepared, history=prepared, folder=tmp_path))
+    done["pictures"] = len(list(tmp_path.glob("*.png")))
+    assert +done == evaluating.work(model, 24, 16)
+
+
+def test_an_evaluation_takes_longer_with_more_images_up_to_those_that_it_takes():
+    def work(family: str, train: int, test: int) -> Counter[str]:
+        return evaluating.work(build(family), *evaluating.evaluated(train, test, (3, 64, 64)))
+
+    for family in ("autoencoder", "vae", "gan"):
+        few, some, many, most = (work(family, 4 * test, test) for test in (60, 1000, 10_000, 1_000_000))
+        for part in {"decoded", "features", "nearest", "encoded", "reconstructed"} & set(few):
+            assert few[part] < some[part] < many[part]
+        for part in {"start", "pictures", "components", "sets", "places"} & set(few):
+            assert few[part] == some[part] == many[part]
+        assert most - many == Counter(
+            {part: 10_000 for part in ("features", "encoded") if part in most and (part == "features" or family != "gan")}
+        )
+
+
+@pytest.mark.parametrize(("size", "count"), [(16, 5000), (64, 5000), (128, 900), (300, 900)])
+def test_of_large_images_an_evaluation_takes_as_many_as_are_counted(size, count, monkeypatch):
+    monkeypatch.setattr(subject, "TRAIN", 1000)
+    monkeypatch.setattr(subject, "TEST", 50)
+    split = {"x": np.broadcast_to(np.zeros((1, size, size, 1), np.uint8), (count, size, size, 1))}
+    taken = (len(subject.some(split, most, np.random.default_rng(0))["x"]) for most in (1000, 50))
+    assert evaluating.evaluated(count, count, (1, size, size)) == tuple(taken)
+
+
+@pytest.mark.parametrize(("train", "test", "target"), [(16, 4, "rotation"), (48, 12, "class"), (48, 12, "attributes")])
+def test_an_evaluation_is_measured_by_its_parts(train, test, target, monkeypatch):
+    monkeypatch.setattr(evaluating, "SECONDS", 0.0)
+    labels = () if target == "rotation" else ("a", "b")
+    written = settings.models("cats", Found(train + test, found(40).looks, labels=labels, target=target), 16)
+    blocks = {key: {name: value for name, (value, _) in block.items()} for key, block in written.items()}
+    data = DataSpec(dataset="cats", kind="images", shape=(3, 16, 16), labels=labels)
+    given = params.read(ROOT / "params.yaml")
+    whole = evaluating.seconds(given, blocks, data, train, test)
+    assert list(whole) == settings.keys("cats")
+    monkeypatch.setattr(evaluating, "_start", lambda: 1000.0)
+    assert min(evaluating.seconds(given, blocks, data, train, test).values()) > 1000 > max(whole.values()) > 0
+
+
+def test_a_search_takes_longer_among_more_training_images(monkeypatch):
+    def took(function: Callable[[], Any], now: object) -> float:
+        searched.clear()
+        function()
+        return 1.0 + sum(searched)  # a second, and one more for each training image
+
+    searched: list[int] = []
+    nearest = neighbours.nearest
+    monkeypatch.setattr(evaluating, "_took", took)
+    monkeypatch.setattr(neighbours, "nearest", lambda x, to: [searched.append(len(to)), nearest(x, to)])
+    costs = [evaluating._of_images((1, 16, 16), train, 10, 2, lambda: 0.0) for train in (40, 400, 4000)]
+    assert [cost["nearest"] * 10 for cost in costs] == pytest.approx([41, 401, 4001])
+    assert costs[2]["components"] > costs[1]["components"] == 1.0
+
+
 # -- add
 
 
@@ -336,7 +452,8 @@ def test_a_folder_is_added_with_its_models_and_the_whole_is_right(here):
     assert [block["classifier"] for block in models.values()] == ["none", *["cats_classifier"] * 3]
     assert [block["flip"] for block in models.values()] == [True] * 4
     assert "30 pictures, 40 x 30 pixels, colour, photographs or paintings (a guess), no classes" in said[0]
-    assert any(line.startswith("training takes about") and "measured" in line for line in said)
+    assert any(line.startswith("the whole run takes about") for line in said)
+    assert any(line.startswith("measured by some steps") and "gan 60 seconds + 30 seconds" in line for line in said)
     assert not any("\n" in line for line in said)
 
 
@@ -525,4 +642,14 @@ def test_the_time_of_preparing_is_of_pictures_that_were_prepared(here, monkeypat
     monkeypatch.setattr(survey.chunks, "perceptual_hash", lambda pixels: prepared.append(pixels.shape))
     said = says("cats", str(fill(here / "cats")))
     assert prepared == [(64, 64, 3)] * 30
-    assert "preparing the pictures takes about 8 minutes before that, and evaluating the models comes after it" in said
+    assert any("here: preparing 8 minutes, training" in line for line in said)
+
+
+def test_the_whole_run_is_its_parts_with_the_models_side_by_side(here, monkeypatch):
+    monkeypatch.setattr(survey, "_look", lambda item: Look(64, 64, 1, False, False, 5000, 0.01, 16.0))  # seconds to prepare it
+    monkeypatch.setattr("regen.host.cores", lambda: 2)
+    said = says("cats", str(fill(here / "cats")))
+    assert (
+        "the whole run takes about 7 minutes here: preparing 4 minutes, training 2 minutes, evaluating 60 seconds; "
+        "exporting the models comes on top"
+    ) in said

@@ -179,20 +179,25 @@ def _seen(found: Found) -> str:
 
 
 def _time(given: Params, name: str, found: Found, size: int, models: Mapping[str, Values]) -> Iterator[str]:
-    """Yield about how long the run takes: a few steps of each model are measured."""
+    """Yield about how long the run takes: a few steps of each model, and the parts of its evaluation, are measured."""
     import torch
 
-    from regen.commands.adding import timing
+    from regen.commands.adding import evaluating, timing
     from regen.commands.text import minutes
     from regen.host import cores
     from regen.models.base import DataSpec
 
     shape = (1 if found.grey else 3, size, size)
     data = DataSpec(dataset=name, kind="images", shape=shape, labels=found.labels, mean=0.5, std=0.25)
-    took = timing.seconds(given, {key: given.models[key] for key in models}, data, settings.training(found))
-    together = 1 if torch.cuda.is_available() else max(1, min(len(took), cores() // given.threads))
-    training = max(sum(took.values()) / together, max(took.values()))
-    parts = ", ".join(f"{key.removeprefix(name + '_')} {minutes(value)}" for key, value in took.items())
-    yield f"training takes about {minutes(training)} here, {together} at a time (measured by some steps: {parts})"
+    blocks, train = {key: given.models[key] for key in models}, settings.training(found)
+    trained = timing.seconds(given, blocks, data, train)
+    evaluated = evaluating.seconds(given, blocks, data, train, settings.tests(found))
+    together = 1 if torch.cuda.is_available() else max(1, min(len(models), cores() // given.threads))
     preparing = max(2.0, found.count * found.seconds / cores())
-    yield f"preparing the pictures takes about {minutes(preparing)} before that, and evaluating the models comes after it"
+    training, evaluation = (max(sum(took.values()) / together, max(took.values())) for took in (trained, evaluated))
+    yield (
+        f"the whole run takes about {minutes(preparing + training + evaluation)} here: preparing {minutes(preparing)}, "
+        f"training {minutes(training)}, evaluating {minutes(evaluation)}; exporting the models comes on top"
+    )
+    parts = (f"{key.removeprefix(name + '_')} {minutes(trained[key])} + {minutes(evaluated[key])}" for key in models)
+    yield f"measured by some steps, training + evaluating, {together} at a time: {', '.join(parts)}"

@@ -102,7 +102,8 @@ class Found:
         sides = [look.side for look in self.looks]
         side = round(median(sides))
         if self.pixel_art and min(sides) == max(sides):  # enlarged by whole numbers alone
-            return side * (4 // math.gcd(side, 4)) if side >= 8 else side * 8
+            size = side * (4 // math.gcd(side, 4)) if side >= 8 else side * 8
+            return size if size > 8 else 16  # structural similarity looks at 11 pixels a side
         return min(SMALL, max(16, 4 * math.ceil(side / 4)))
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -47,13 +47,10 @@ def _seconds(key: str, block: Mapping[str, Any], data: DataSpec, images: int, de
     model.to(devices.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     networks = model.networks()
     optimizers = {network: Adam(parameters, config.betas, config.weight_decay) for network, parameters in networks.items()}
-    alone = devices.device.type == "cpu" and torch.get_num_threads() == 1
-    clock = (
-        time.process_time if alone else time.perf_counter
-    )  # other work on the machine counts for nothing, where that can be told
+    now = clock(devices)
     took: list[float] = []
     while len(took) < WARM_UP + STEPS or sum(took[WARM_UP:]) < SECONDS:
-        start = clock()
+        start = now()
         batch, model.step = batches(len(took)), len(took)
         for network, parameters in networks.items():
             with devices.autocast():
@@ -62,8 +59,14 @@ def _seconds(key: str, block: Mapping[str, Any], data: DataSpec, images: int, de
             loss.backward(inputs=list(parameters.values()))  # type: ignore[no-untyped-call]
             optimizers[network].step(1e-6)
         float(loss.detach())  # waits for a GPU
-        took.append(clock() - start)
+        took.append(now() - start)
     return median(took[WARM_UP:]) * config.epochs * max(1, images // config.batch_size)
+
+
+def clock(devices: Devices) -> Callable[[], float]:
+    """Return what tells the seconds: other work on the machine counts for nothing, where that can be told."""
+    alone = devices.device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
 
 
 def _batches(data: DataSpec, batch_size: int, target: str, devices: Devices) -> ArrayBatches:
