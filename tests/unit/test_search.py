@@ -317,6 +317,27 @@ def test_a_search_with_pruning_that_was_killed_goes_on_and_prunes_the_same_trial
     assert names() == made
 
 
+def test_a_trial_that_was_interrupted_after_it_was_worse_is_pruned_without_going_on(trials, monkeypatch):
+    few = (*PRUNED, "--trials", "8", "--jobs", "1")
+    told, said = trials(*few)
+    bad, usual = next(iter(early(said))), Runner._process
+    forget()
+
+    def killed(self, one, folder, *arguments):
+        if one.name == bad:
+            (folder / ".work/train/lstm/0123").mkdir(parents=True)
+            (folder / ".work/train/lstm/0123/history.csv").write_text("epoch,loss\n1,100\n2,100\n3,100\n")
+            raise KeyboardInterrupt
+        return usual(self, one, folder, *arguments)
+
+    monkeypatch.setattr(Runner, "_process", killed)
+    trials(*few, code=130)
+    monkeypatch.setattr(Runner, "_process", usual)
+    assert [state for state, _ in trials(*few)[0]] == [state for state, _ in told]
+    assert bad not in noted("begins")
+    assert not list(Path(".work/sweeps").glob("lstm*"))
+
+
 def test_trials_of_one_batch_are_not_held_against_each_other(trials):
     told, said = trials(*PRUNED[:-2], "--trials", "8", "--batch", "8", "--prune-by", "loss")
     assert [state for state, _ in told] == ["COMPLETE"] * 8

@@ -35,7 +35,7 @@ KEPT = copies.FOLDER / ".histories"
 HISTORY = "history.csv"
 COUNTERS = ("epoch", "step", "examples", "learning_rate")  # they rise and fall whatever is learned
 ENOUGH = 4  # whole trials that came to an epoch: against fewer, none is ended there
-UNTOUCHED = 4  # the first of so many parts of a training, in which what is worse may be merely slower
+UNTOUCHED = 4  # of so many parts of a training the first: what is worse there may be merely slower
 
 
 class Pruning:

@@ -199,8 +199,10 @@ class Runner:
             names = [] if ran == ALL or not self.names else sorted({*self.names, *ran.split()} & self._known)
             try:
                 folder = copies.lay_out(self.base, one.name, one.params, self.cache)
-                problem = self._process(one, folder / self.base.place, names, lock, ending, watch)
-                if watch and watch.due(one, folder / self.base.place, whole=not problem):
+                inside = folder / self.base.place
+                over = watch is not None and watch.due(one, inside, whole=False)  # by what an interrupted one has left
+                problem = "" if over else self._process(one, inside, names, lock, ending, watch)
+                if watch and watch.due(one, inside, whole=not problem):
                     (copies.FOLDER / f"{one.name}.log").unlink(missing_ok=True)
                     with suppress(OSError):  # what ends more slowly may still write; it is no copy any more
                         copies.remove(folder)
