@@ -20,6 +20,16 @@ PIPELINE = """stages:
       metrics: [{"metrics/${key}.json": {cache: false}}]
       outs: [{"metrics/context/${key}.json": {cache: false}}]
 """
+TRAINING = """stages:
+  check: {cmd: python -c pass, deps: [params.yaml]}
+  train:
+    foreach: ${models}
+    do:
+      cmd: python -m tests.trial
+      params: [seed, "models.${key}"]
+      metrics: [{"metrics/${key}.json": {cache: false}}]
+      outs: ["models/${key}"]
+"""
 MEASURE = """import json, os, sys, yaml
 given = yaml.safe_load(open("params.yaml"))
 hidden = given["models"]["lstm"]["hidden"]
@@ -36,7 +46,8 @@ json.dump({"nats_per_pixel": {"error": 0.01}}, open("metrics/context/lstm.json",
 def furnish(folder: Path) -> None:
     """Lay the repository out, run it, commit what that gave."""
     folder.mkdir()
-    params = {**kills.tiny(), "studies": {}}
+    tiny = kills.tiny()
+    params = {**tiny, "models": {key: {**block, "epochs": 8} for key, block in tiny["models"].items()}, "studies": {}}
     (folder / "params.yaml").write_text(f"# all of it\n{yaml.safe_dump(params, sort_keys=False)}")
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "measure.py").write_text(MEASURE)

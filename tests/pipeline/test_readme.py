@@ -42,6 +42,9 @@ INSTEAD = {
     "regen search models.punks_vae.beta=0.1..10:log models.punks_vae.latent_dim=16..64 --for frechet_distance --trials 8": (
         "regen search models.punks_vae.beta=0.1..10:log models.punks_vae.latent_dim=4..8 --for frechet_distance --trials 2"
     ),
+    "regen search models.punks_vae.learning_rate=1e-4..1e-2:log --for frechet_distance --trials 32 --prune-by loss": (
+        "regen search models.punks_vae.learning_rate=1e-4..1e-2:log --for frechet_distance --trials 2 --batch 1 --prune-by loss"
+    ),
     "regen add cats ~/pictures/cats": "regen add cats HERE/cats",
     "regen repro cats": (
         "python -c \"from dvc.utils.hydra import apply_overrides as a; a('params.yaml', [f'models.cats_{m}.epochs=1' "

@@ -98,10 +98,12 @@ def sweep(names: tuple[str, ...], texts: tuple[str, ...], jobs: int | None, out:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of what is tried.")
 @click.option("--maximize/--minimize", default=None, help="By default the way that is better.")
 @click.option("--jobs", default=None, type=click.IntRange(1), help="Experiments at a time; by default cores / threads.")
+@click.option("--prune-by", default=None, metavar="COLUMN",
+              help="End trainings that are worse than others by this column of history.csv; lower is better.")  # fmt: skip
 @click.option("--out", default=Path(".work/search.html"), show_default=True, type=Path, help="Page that is written.")
 def search(
     ranges: tuple[str, ...], figure: str, trials: int, batch: int, model: str | None, seed: int, maximize: bool | None,
-    jobs: int | None, out: Path,
+    jobs: int | None, prune_by: str | None, out: Path,
 ) -> None:  # fmt: skip
     """Let Optuna look for values that make a figure better: models.punks_vae.beta=0.1..10:log models.punks_vae.flip=true|false.
 
@@ -112,7 +114,7 @@ def search(
     from regen.commands.sweeping import search as searching
 
     here()
-    searching.search(ranges, figure, model, trials, batch, seed, maximize, jobs, out)
+    searching.search(ranges, figure, model, trials, batch, seed, maximize, jobs, out, prune_by)
 
 
 COMMANDS = (figures, changes, compare, best, sweep, search)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from regen.catalogue.registry import MEASURES, foremost, title_of
@@ -35,11 +35,13 @@ class Results:
     Attributes:
         params: the short name of each param that was varied, and its value in each row.
         columns: figures, of each model its foremost first.
+        pruned: rows that have no figures, as their training was ended early, and at which epoch.
     """
 
     names: list[str]
     params: dict[str, list[Any]]
     columns: list[Column]
+    pruned: dict[str, int] = field(default_factory=dict)
 
     def few(self) -> list[Column]:
         """Return the columns that have room in the shell."""
@@ -56,10 +58,13 @@ class Results:
             "experiment",
             *self.params,
             *(f"{column.model}.{column.figure}" if several else column.figure for column in columns),
+            *(["pruned"] if self.pruned else []),
         ]
         way = ["", *("" for _ in self.params), *("" if c.better == "none" else f"{c.better} is better" for c in columns)]
+        way += [""] * (len(head) - len(way))
         rows = [
             [name, *(values.said(given[row]) for given in self.params.values()), *(c.shown[row] for c in columns)]
+            + [f"at epoch {self.pruned[name]}" if name in self.pruned else ""] * bool(self.pruned)
             for row, name in enumerate(self.names)
         ]
         return text.table([head, way, *rows])
@@ -67,7 +72,7 @@ class Results:
 
 def gathered(
     found: Sequence[tuple[Revision, Mapping[str, Any]]], models: Sequence[str], blocks: Mapping[str, Mapping[str, Any]],
-    first: str = "",
+    first: str = "", pruned: Sequence[tuple[str, Mapping[str, Any], int]] = (),
 ) -> Results:  # fmt: skip
     """Return what experiments gave.
 
@@ -76,13 +81,20 @@ def gathered(
         models: those whose figures are shown; of several only those that experiments differ in.
         blocks: all models of params.yaml.
         first: a figure that stands before the others.
+        pruned: names of trials that have no figures, the values that were varied, and the epoch at which each was ended.
     """
     paths = list(found[0][1]) if found else []
     short = values.labels(paths)
     columns = [column for key in models for column in _columns(key, [at for at, _ in found], blocks, first)]
     differing = {column.model for column in columns if len({_value(entry) for entry in column.entries}) > 1}
     kept = [column for column in columns if not differing or column.model in differing]
-    return Results([at.name for at, _ in found], {short[path]: [row[path] for _, row in found] for path in paths}, kept)
+    for column in kept:
+        column.entries.extend([None] * len(pruned))
+        column.shown.extend([text.figure(None)] * len(pruned))
+    rows = [*(row for _, row in found), *(row for _, row, _ in pruned)]
+    names = [*(at.name for at, _ in found), *(name for name, _, _ in pruned)]
+    early = {name: epoch for name, _, epoch in pruned}
+    return Results(names, {short[path]: [row[path] for row in rows] for path in paths}, kept, early)
 
 
 def _columns(key: str, revisions: Sequence[Revision], blocks: Mapping[str, Mapping[str, Any]], first: str) -> list[Column]:

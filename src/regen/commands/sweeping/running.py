@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from regen import blocks, checks, documents, paths, schedule
 from regen.commands import text
@@ -33,6 +34,26 @@ class Experiment:
     name: str
     values: dict[str, Any]
     params: bytes
+
+
+class RefusedError(UserError):
+    """A mistake that concerns all experiments, and is found while they run: all of them are ended."""
+
+
+class Watch(Protocol):
+    """Ends experiments early.
+
+    Attributes:
+        ended: the epoch at which one was ended, by its name.
+    """
+
+    ended: dict[str, int]
+
+    def known(self, one: Experiment) -> bool:
+        """Whether it need not be run, as it would be ended."""
+
+    def due(self, one: Experiment, folder: Path, whole: bool) -> bool:
+        """Whether it is to be ended, or, where it has ended by itself (`whole`: well), is to count as ended early."""
 
 
 class Runner:
@@ -95,15 +116,20 @@ class Runner:
         ran = self._ran(at)
         return at if ran == ALL or (self.names and set(self.names) <= set(ran.split())) else None
 
-    def run(self, wanted: Sequence[Experiment], before: int = 0, total: int = 0) -> dict[str, str]:
+    def run(self, wanted: Sequence[Experiment], before: int = 0, total: int = 0, watch: Watch | None = None) -> dict[str, str]:
         """Run the experiments that are missing, one line for each; returns what went wrong, by their names.
 
         Args:
             wanted: experiments, whose names differ.
             before: how many others have ended before, of `total`.
             total: by default these.
+            watch: ends some of them early: such a one becomes no experiment of DVC.
+
+        Raises:
+            RefusedError: by `watch`.
         """
-        missing, failed, total = [one for one in wanted if not self.done(one)], dict[str, str](), total or len(wanted)
+        missing = [one for one in wanted if not self.done(one) and not (watch and watch.known(one))]
+        failed, total = dict[str, str](), total or len(wanted)
         ended = before + len(wanted) - len(missing)
         self.inside = max(1, self.jobs // max(1, len(missing)))
         furnishes = self._furnishes and ended == 0
@@ -113,7 +139,7 @@ class Runner:
                 while missing or running:
                     while missing and len(running) < (1 if furnishes and not ended else self.jobs):
                         one = missing.pop(0)
-                        running[pool.submit(self._one, one, ending)] = one, time.monotonic()
+                        running[pool.submit(self._one, one, ending, watch)] = one, time.monotonic()
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         one, since = running.pop(future)
                         ended += 1
@@ -121,7 +147,9 @@ class Runner:
                             failed[one.name] = problem
                             text.say(f"error: {one.name}: {problem}", err=True)
                         else:
-                            text.say(f"{one.name}: done in {time.monotonic() - since:.0f} s ({ended} of {total})")
+                            epoch = watch.ended.get(one.name) if watch else None
+                            how = "done in" if epoch is None else f"pruned at epoch {epoch}, after"
+                            text.say(f"{one.name}: {how} {time.monotonic() - since:.0f} s ({ended} of {total})")
                         sys.stdout.flush()
             except BaseException:
                 ending.set()
@@ -157,25 +185,35 @@ class Runner:
         """Return the blocks that an experiment has run."""
         return next((line.removeprefix(BLOCKS) for line in self.base.about(at).splitlines() if line.startswith(BLOCKS)), "")
 
-    def _one(self, one: Experiment, ending: threading.Event) -> str:
+    def _one(self, one: Experiment, ending: threading.Event, watch: Watch | None) -> str:
         """Make one experiment; returns what went wrong, or an empty text."""
 
         def busy() -> None:
             text.say(f"{one.name}: run by another sweep, or by what a killed one left; waited for", err=True)
 
         with copies.alone(one.name, ending, busy) as lock:
-            if ending.is_set() or self.done(one):
+            if ending.is_set() or self.done(one) or (watch and watch.known(one)):
                 return "" if not ending.is_set() else "interrupted"
             at = self.base.found(one.name)
             ran = self._ran(at) if at else ""
             names = [] if ran == ALL or not self.names else sorted({*self.names, *ran.split()} & self._known)
             try:
                 folder = copies.lay_out(self.base, one.name, one.params, self.cache)
-                if problem := self._process(one.name, folder / self.base.place, names, lock, ending):
+                inside = folder / self.base.place
+                over = watch is not None and watch.due(one, inside, whole=False)  # by what an interrupted one has left
+                problem = "" if over else self._process(one, inside, names, lock, ending, watch)
+                if watch and watch.due(one, inside, whole=not problem):
+                    (copies.FOLDER / f"{one.name}.log").unlink(missing_ok=True)
+                    with suppress(OSError):  # what ends more slowly may still write; it is no copy any more
+                        copies.remove(folder)
+                    return ""
+                if problem:
                     return problem
                 about = "".join(f"\n{path}: {values.said(value)}" for path, value in one.values.items())
                 self.base.save(one.name, folder, f"regen: {one.name}\n{about}\n{BLOCKS}{' '.join(names) or ALL}")
                 copies.remove(folder)
+            except RefusedError:
+                raise
             except (UserError, OSError) as error:
                 return str(error)
         return ""
@@ -184,17 +222,19 @@ class Runner:
     def _known(self) -> set[str]:
         return {key for group in GROUPS for key in getattr(self.given, group)}
 
-    def _process(self, name: str, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event) -> str:
+    def _process(
+        self, one: Experiment, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event, watch: Watch | None
+    ) -> str:
         """Run the pipeline in a copy, and wait for it; returns what went wrong, or an empty text."""
-        log = copies.FOLDER / f"{name}.log"
+        log = copies.FOLDER / f"{one.name}.log"
         environment = {key: value for key, value in os.environ.items() if key not in copies.OURS} | {
             "PYTHONPATH": os.pathsep.join(filter(None, [str((folder / "src").resolve()), os.environ.get("PYTHONPATH")])),
-            "DVC_ROOT": str(Path.cwd()), "DVC_EXP_NAME": name, "DVC_EXP_BASELINE_REV": self.base.head,
+            "DVC_ROOT": str(Path.cwd()), "DVC_EXP_NAME": one.name, "DVC_EXP_BASELINE_REV": self.base.head,
         }  # fmt: skip
         command = [sys.executable, "-m", process.__name__, str(lock.resolve()), str(self.inside), *names]
         with log.open("w", encoding="utf-8") as file:
             child = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        code = _ended(child, ending)
+        code = _ended(child, ending, (lambda: watch.due(one, folder, whole=False)) if watch else lambda: False)
         if not code:
             log.unlink(missing_ok=True)
             return ""
@@ -205,13 +245,18 @@ class Runner:
         return inside if inside != reason else f"{reason} (see {log})"
 
 
-def _ended(child: subprocess.Popen[bytes], ending: threading.Event) -> int:
-    """Wait for a process, and end it where `ending` is set; returns its exit status."""
+def _ended(child: subprocess.Popen[bytes], ending: threading.Event, due: Callable[[], bool]) -> int:
+    """Wait for a process, and end it where `ending` is set or it is `due`; returns its exit status."""
     told = False
     while True:
         try:
             return child.wait(POLL)
         except subprocess.TimeoutExpired:
-            if ending.is_set() and not told:
+            try:
+                if not told and (ending.is_set() or due()):
+                    child.terminate()
+                    told = True
+            except BaseException:
                 child.terminate()
-                told = True
+                child.wait()
+                raise

@@ -3,7 +3,7 @@
 Trials are asked for in batches and told in their order, whatever finishes first. So the seed and what trials gave decide all of
 them, and nothing of the search has to be kept: started again, it asks the same questions and finds the answers among experiments.
 
-No trial is cut short: an experiment without its figures is none, and which trials would be is not the same on a slower machine.
+A trial whose training is worse than that of earlier ones may be ended early (`pruning`): it has no figures and is no experiment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from regen import blocks, paths
 from regen.catalogue.registry import MEASURES
 from regen.commands import text
 from regen.commands.sweeping import sweep, values
+from regen.commands.sweeping.pruning import Pruning
 from regen.commands.sweeping.running import Experiment, Runner
 from regen.commands.sweeping.values import Range
 from regen.errors import UserError
@@ -32,9 +33,11 @@ CORNERS = 64  # combinations of ends of ranges that are checked before any work
 
 def search(
     texts: Sequence[str], figure: str, model: str | None, trials: int, batch: int, seed: int, maximize: bool | None,
-    jobs: int | None, out: Path,
+    jobs: int | None, out: Path, prune_by: str | None = None,
 ) -> None:  # fmt: skip
     """Make trials, then say what they gave, the best one first.
+
+    With `prune_by`, a column of history.csv, those whose training is worse than others' by it are ended early.
 
     Raises:
         UserError: something is wrong with what was asked for, said before any work; or some trials failed.
@@ -47,33 +50,56 @@ def search(
     runner.names = list(dict.fromkeys([*runner.names, model]))
     _measured(runner, figure, model)
     runner.experiments(_corners(space))
-    text.say(f"{trials} trials of {model}, {batch} at once, {runner.jobs} at a time, for {figure}")
+    pruning = Pruning(study, runner, space, model, prune_by) if prune_by is not None else None
+    by = f", pruned by {prune_by}" if pruning else ""
+    text.say(f"{trials} trials of {model}, {batch} at once, {runner.jobs} at a time, for {figure}{by}")
     tried: dict[str, tuple[float, Experiment]] = {}
+    pruned: dict[str, tuple[Experiment, int]] = {}
     wanted: list[Experiment] = []
     failed: dict[str, str] = {}
     while len(wanted) < trials:
         asked = [study.ask() for _ in range(min(batch, trials - len(wanted)))]
         rows = [{path: _chosen(trial, path, choice) for path, choice in space.items()} for trial in asked]
         found = [_experiment(runner, row, failed) for row in rows]
-        new = list({one.name: one for one in found if one.name not in tried and one.name not in failed}.values())
-        failed |= runner.run(new, len(wanted), trials)
+        new = list({one.name: one for one in found if one.name not in {*tried, *pruned, *failed}}.values())
+        failed |= runner.run(new, len(wanted), trials, pruning)
+        if pruning:
+            for one in new:
+                pruning.settle(one, runner.done(one))
         for trial, one in zip(asked, found, strict=True):
             value = None if one.name in failed else _value(runner, one, model, figure)
-            if value is None or not math.isfinite(value):
-                study.tell(trial, state=_failed())
-            else:
-                study.tell(trial, value)
+            if value is not None and math.isfinite(value):
                 tried[one.name] = value, one
+            elif pruning and one.name in pruning.ended:
+                pruned[one.name] = one, pruning.ended[one.name]
+            _tell(study, trial, one.name, tried[one.name][0] if one.name in tried else None, pruning)
         wanted += found
     best = sorted(tried.values(), key=lambda item: item[0], reverse=_up(figure, maximize))
     if best:
-        sweep.show(runner, [one for _, one in best], out, model, figure, "higher" if _up(figure, maximize) else "lower")
+        better = "higher" if _up(figure, maximize) else "lower"
+        sweep.show(runner, [one for _, one in best], out, model, figure, better, list(pruned.values()))
         value, one = best[0]
+        if pruned:
+            text.say(f"{len(pruned)} of {trials} trials were ended early, worse by {prune_by} than the median of earlier ones")
         text.say(
             f"best: {figure} {text.number(value)} with " + " ".join(f"{path}={values.said(v)}" for path, v in one.values.items())
         )
     if failed:
         raise UserError(f"{len(failed)} of {trials} trials failed; the same command tries them again")
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, name: str, value: float | None, pruning: Pruning | None) -> None:
+    """Tell Optuna how a trial ended. One that was ended early may have figures all the same, of a search without pruning."""
+    from optuna.trial import TrialState
+
+    if pruning:
+        pruning.report(trial, name)
+    if pruning and name in pruning.ended:
+        study.tell(trial, state=TrialState.PRUNED)
+    elif value is None:
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, value)
 
 
 def _experiment(runner: Runner, row: Mapping[str, Any], failed: dict[str, str]) -> Experiment:
@@ -127,12 +153,6 @@ def _study(up: bool, seed: int) -> optuna.Study:
         warnings.simplefilter("ignore")  # of options that may change; the version is pinned
         sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # those of one batch keep away from each other
     return optuna.create_study(direction="maximize" if up else "minimize", sampler=sampler)
-
-
-def _failed() -> Any:
-    import optuna
-
-    return optuna.trial.TrialState.FAIL
 
 
 def _chosen(trial: optuna.Trial, path: str, choice: Range | list[Any]) -> Any:

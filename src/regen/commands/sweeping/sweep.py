@@ -32,8 +32,9 @@ def sweep(names: Sequence[str], texts: Sequence[str], jobs: int | None, out: Pat
 
 
 def show(
-    runner: Runner, wanted: Sequence[Experiment], out: Path, model: str = "", figure: str = "", better: str = ""
-) -> results.Results | None:
+    runner: Runner, wanted: Sequence[Experiment], out: Path, model: str = "", figure: str = "", better: str = "",
+    pruned: Sequence[tuple[Experiment, int]] = (),
+) -> results.Results | None:  # fmt: skip
     """Print a table of experiments, write their page, and say what to look at next.
 
     Args:
@@ -43,12 +44,14 @@ def show(
         model: whose figures stand first.
         figure: that stands before its others.
         better: which way this one is better, if that has been chosen.
+        pruned: trials that were ended early, and at which epoch.
     """
     found = [(at, one.values) for one in wanted if (at := runner.done(one))]
     if not found:
         return None
     models = sorted(runner.models, key=lambda key: key != model)
-    gathered = results.gathered(found, models, runner.given.models, figure)
+    early = [(one.name, one.values, epoch) for one, epoch in pruned]
+    gathered = results.gathered(found, models, runner.given.models, figure, early)
     if better and gathered.columns:
         gathered.columns[0] = replace(gathered.columns[0], better=better)
     text.say("")
