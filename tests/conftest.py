@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ import regen.process  # noqa: F401
 from regen import cli, errors, families
 from regen.models.base import DataSpec, GenerativeModel
 from regen.training.distributed import Devices
+
+with suppress(ImportError):  # a machine that only trains may be without it
+    import dvc  # noqa: F401  # its log keeps the stdout of its first import, which must not be one that a test captures
 
 ROOT = Path(__file__).parents[1]
 IMAGES = DataSpec(dataset="toy", kind="toy", shape=(3, 16, 16), labels=("left", "right", "bright"))
