@@ -1,7 +1,7 @@
 """What a GPU makes of a training: `python benchmarks/gpu.py`. One after another; the table goes to the terminal.
 
 * Images/s of the VAE, the GAN and the flow of punks, by batch size, in fp32 and bf16, and compiled; what share of the card's
-  measured matrix product rate that is; seconds to the first step.
+  measured matmul rate that is; seconds to the first step.
 * Two trainings on one card at the same time, against one.
 
 Without a GPU it runs, on few images, on the CPU.
@@ -48,13 +48,13 @@ def main() -> None:
         return
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}")
     roofs = {"fp32": matmul_rate(torch.float32), "bf16": matmul_rate(torch.bfloat16)}
-    print("matrix products: " + ", ".join(f"{kind} {rate / 1e12:.1f} Tflop/s" for kind, rate in roofs.items()))
-    print("| training | batch | precision | images/s | share of the products' rate | first step after, s |", flush=True)
+    print("matmul rate: " + ", ".join(f"{kind} {rate / 1e12:.1f} Tflop/s" for kind, rate in roofs.items()))
+    print("| training | batch | precision | images/s | share of the matmul rate | first step after, s |", flush=True)
     print("|---|---|---|---|---|---|")
     for name in BLOCKS:
         for batch in (SMALL, LARGE):
             for precision, compiled in WAYS:
-                if batch == LARGE and compiled:  # where a step is long, what compiling saves of its start is little
+                if batch == LARGE and compiled:  # each compiles for half a minute
                     continue
                 got = one(name, batch, precision, compiled)
                 share = got["images_per_second"] * got["flops"] / roofs[precision]

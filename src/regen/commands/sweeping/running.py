@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from regen import blocks, checks, documents, paths, schedule
 from regen.commands import text
@@ -21,6 +21,9 @@ from regen.commands.sweeping import copies, process, values
 from regen.errors import UserError
 from regen.host import cores
 from regen.params import GROUPS, Params
+
+if TYPE_CHECKING:
+    from regen.commands.sweeping.pruning import Pruning
 
 BLOCKS = "Blocks: "  # before the names of what was run, in the text of an experiment's commit
 ALL = "all of params.yaml"
@@ -38,22 +41,6 @@ class Experiment:
 
 class RefusedError(UserError):
     """A mistake that concerns all experiments, and is found while they run: all of them are ended."""
-
-
-class Watch(Protocol):
-    """Ends experiments early.
-
-    Attributes:
-        ended: the epoch at which one was ended, by its name.
-    """
-
-    ended: dict[str, int]
-
-    def known(self, one: Experiment) -> bool:
-        """Whether it need not be run, as it would be ended."""
-
-    def due(self, one: Experiment, folder: Path, whole: bool) -> bool:
-        """Whether it is to be ended, or, where it has ended by itself (`whole`: well), is to count as ended early."""
 
 
 class Runner:
@@ -116,19 +103,21 @@ class Runner:
         ran = self._ran(at)
         return at if ran == ALL or (self.names and set(self.names) <= set(ran.split())) else None
 
-    def run(self, wanted: Sequence[Experiment], before: int = 0, total: int = 0, watch: Watch | None = None) -> dict[str, str]:
+    def run(
+        self, wanted: Sequence[Experiment], before: int = 0, total: int = 0, pruning: Pruning | None = None
+    ) -> dict[str, str]:  # fmt: skip
         """Run the experiments that are missing, one line for each; returns what went wrong, by their names.
 
         Args:
             wanted: experiments, whose names differ.
             before: how many others have ended before, of `total`.
             total: by default these.
-            watch: ends some of them early: such a one becomes no experiment of DVC.
+            pruning: ends some of them early: such a one becomes no experiment of DVC.
 
         Raises:
-            RefusedError: by `watch`.
+            RefusedError: by `pruning`.
         """
-        missing = [one for one in wanted if not self.done(one) and not (watch and watch.known(one))]
+        missing = [one for one in wanted if not self.done(one) and not (pruning and pruning.known(one))]
         failed, total = dict[str, str](), total or len(wanted)
         ended = before + len(wanted) - len(missing)
         self.inside = max(1, self.jobs // max(1, len(missing)))
@@ -139,7 +128,7 @@ class Runner:
                 while missing or running:
                     while missing and len(running) < (1 if furnishes and not ended else self.jobs):
                         one = missing.pop(0)
-                        running[pool.submit(self._one, one, ending, watch)] = one, time.monotonic()
+                        running[pool.submit(self._one, one, ending, pruning)] = one, time.monotonic()
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         one, since = running.pop(future)
                         ended += 1
@@ -147,7 +136,7 @@ class Runner:
                             failed[one.name] = problem
                             text.say(f"error: {one.name}: {problem}", err=True)
                         else:
-                            epoch = watch.ended.get(one.name) if watch else None
+                            epoch = pruning.ended.get(one.name) if pruning else None
                             how = "done in" if epoch is None else f"pruned at epoch {epoch}, after"
                             text.say(f"{one.name}: {how} {time.monotonic() - since:.0f} s ({ended} of {total})")
                         sys.stdout.flush()
@@ -185,14 +174,14 @@ class Runner:
         """Return the blocks that an experiment has run."""
         return next((line.removeprefix(BLOCKS) for line in self.base.about(at).splitlines() if line.startswith(BLOCKS)), "")
 
-    def _one(self, one: Experiment, ending: threading.Event, watch: Watch | None) -> str:
+    def _one(self, one: Experiment, ending: threading.Event, pruning: Pruning | None) -> str:
         """Make one experiment; returns what went wrong, or an empty text."""
 
         def busy() -> None:
             text.say(f"{one.name}: run by another sweep, or by what a killed one left; waited for", err=True)
 
         with copies.alone(one.name, ending, busy) as lock:
-            if ending.is_set() or self.done(one) or (watch and watch.known(one)):
+            if ending.is_set() or self.done(one) or (pruning and pruning.known(one)):
                 return "" if not ending.is_set() else "interrupted"
             at = self.base.found(one.name)
             ran = self._ran(at) if at else ""
@@ -200,9 +189,9 @@ class Runner:
             try:
                 folder = copies.lay_out(self.base, one.name, one.params, self.cache)
                 inside = folder / self.base.place
-                over = watch is not None and watch.due(one, inside, whole=False)  # by what an interrupted one has left
-                problem = "" if over else self._process(one, inside, names, lock, ending, watch)
-                if watch and watch.due(one, inside, whole=not problem):
+                over = pruning is not None and pruning.due(one, inside, whole=False)  # by what an interrupted one has left
+                problem = "" if over else self._process(one, inside, names, lock, ending, pruning)
+                if pruning and pruning.due(one, inside, whole=not problem):
                     (copies.FOLDER / f"{one.name}.log").unlink(missing_ok=True)
                     with suppress(OSError):  # what ends more slowly may still write; it is no copy any more
                         copies.remove(folder)
@@ -223,7 +212,7 @@ class Runner:
         return {key for group in GROUPS for key in getattr(self.given, group)}
 
     def _process(
-        self, one: Experiment, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event, watch: Watch | None
+        self, one: Experiment, folder: Path, names: Sequence[str], lock: Path, ending: threading.Event, pruning: Pruning | None
     ) -> str:
         """Run the pipeline in a copy, and wait for it; returns what went wrong, or an empty text."""
         log = copies.FOLDER / f"{one.name}.log"
@@ -234,7 +223,7 @@ class Runner:
         command = [sys.executable, "-m", process.__name__, str(lock.resolve()), str(self.inside), *names]
         with log.open("w", encoding="utf-8") as file:
             child = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
-        code = _ended(child, ending, (lambda: watch.due(one, folder, whole=False)) if watch else lambda: False)
+        code = _ended(child, ending, (lambda: pruning.due(one, folder, whole=False)) if pruning else lambda: False)
         if not code:
             log.unlink(missing_ok=True)
             return ""
